@@ -1,0 +1,77 @@
+# Every target does its own set-up; nothing is written outside this folder.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+DATA ?=
+export RENTALS_HOME ?= $(CURDIR)/.rentals
+export TMPDIR := $(RENTALS_HOME)/tmp
+PIP = -m pip install --quiet --no-cache-dir --disable-pip-version-check
+RUN = .venv/bin/python
+ROOMS = feature_repo models serving monitoring flows
+# The stamps below: an environment is ready when its packages were all installed.
+MAIN = .venv/.ready
+TRITON = .venvs/triton/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status features train monitor test test-fast lint format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(MAIN) $(TRITON) ## install the environments (every other target does it when needed)
+
+demo: setup ## ratings to a canary and back, end to end; DATA=<file> for Rent the Runway
+	@$(RUN) -m flows demo --data "$(DATA)"
+
+up: setup ## serve the last champion, without training
+	@$(RUN) -m flows up
+
+down: ## stop everything that was started
+	@if [ -x $(RUN) ]; then $(RUN) -m serving down; fi
+
+status: setup ## what is served, by which version, with which weight
+	@$(RUN) -m serving status
+
+features: setup ## ratings into online features; DATA=<file> for Rent the Runway
+	@$(RUN) flows/features.py run --data "$(DATA)"
+
+train: setup ## train, evaluate, export and register a model on what the lake holds
+	@$(RUN) flows/train.py run
+
+monitor: setup ## compare new ratings with the champion's training data; drift starts the training
+	@$(RUN) flows/monitor.py run
+
+test: lint setup ## lint and the whole test suite
+	@$(RUN) -m pytest
+
+test-fast: setup ## the tests that start no server, no Spark and no flow
+	@$(RUN) -m pytest -m "not slow"
+
+lint: $(MAIN) ## format, rules and types
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+
+format: $(MAIN) ## rewrite the code in the house's format
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+clean: down ## remove everything that was written, environments included
+	@rm -rf .venv .venvs .rentals *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TMPDIR):
+	@mkdir -p $@
+
+$(MAIN): pyproject.toml constraints.txt | $(TMPDIR)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "Python 3.11 is needed, $(PYTHON) is another: make PYTHON=/path/to/python3.11"; exit 1; }
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "Linux on x86-64 is needed, for Triton"; exit 1; }
+	@echo "installing the main environment (about 3 GB, some minutes) ..."
+	@"$(PYTHON)" -m venv .venv
+	@$(RUN) $(PIP) --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+$(TRITON): serving/triton-requirements.txt | $(TMPDIR)
+	@echo "installing Triton's environment (about 0.5 GB) ..."
+	@"$(PYTHON)" -m venv .venvs/triton
+	@.venvs/triton/bin/python $(PIP) --requirement $<
+	@touch $@

@@ -1,0 +1,130 @@
+"""The lake: parquet tables of batches, each written whole or not at all."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feature_repo.schema import KEYS, TABLES, conform
+
+MINIMUM_FREE_BYTES = 1_000_000_000
+"""Room that a run on 200 thousand ratings needs at most; below it a run would stop half-way."""
+
+
+class LakeError(RuntimeError):
+    """The lake cannot take or give what was asked; the message names the remedy."""
+
+
+def check_room(home: Path) -> None:
+    """Raise ``LakeError`` if ``home`` cannot be written to or its disk is nearly full."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe = home / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise LakeError(
+            f"cannot write to {home} ({error.strerror}): set RENTALS_HOME to a folder of yours"
+        ) from error
+    free = shutil.disk_usage(home).free
+    if free < MINIMUM_FREE_BYTES:
+        raise LakeError(
+            f"only {free / 1e9:.2f} GB are free at {home}, {MINIMUM_FREE_BYTES / 1e9:.0f} GB are needed: "
+            "free some space or set RENTALS_HOME to another disk"
+        )
+
+
+def claim(lake: Path, dataset: str) -> None:
+    """Mark the lake as holding ``dataset``; one lake holds one marketplace.
+
+    Raises:
+        LakeError: it holds another dataset.
+    """
+    holds = dataset_of(lake)
+    if holds not in ("", dataset):
+        raise LakeError(
+            f"the lake at {lake} holds {holds!r}, not {dataset!r}: set RENTALS_HOME to another folder, "
+            "or run `make clean` first"
+        )
+    lake.mkdir(parents=True, exist_ok=True)
+    (lake / "DATASET").write_text(dataset)
+
+
+def dataset_of(lake: Path) -> str:
+    """Name of the dataset in the lake, empty if there is none yet."""
+    mark = lake / "DATASET"
+    return mark.read_text().strip() if mark.is_file() else ""
+
+
+def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
+    """Write ``frame`` as one batch of ``table``; the same batch again replaces itself.
+
+    Rows whose key another batch already holds are left out, so that a source which is read in overlapping
+    periods counts nothing twice.
+
+    Returns:
+        How many rows the batch holds.
+    """
+    folder = lake / table
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{batch}.parquet"
+    others = [path for path in folder.glob("*.parquet") if path != target]
+    key = KEYS[table]
+    known = {value for path in others for value in pq.read_table(path, columns=[key])[key].to_pylist()}
+    rows = conform(frame[~frame[key].isin(known)], table)
+    temporary = folder / f".{batch}.{os.getpid()}.tmp"
+    pq.write_table(rows, temporary)
+    temporary.replace(target)
+    return rows.num_rows
+
+
+def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFrame:
+    """Return all rows of ``table``, those before ``until`` only where it is given.
+
+    Raises:
+        LakeError: the table is not there yet.
+    """
+    paths = sorted((lake / table).glob("*.parquet"))
+    if not paths:
+        raise LakeError(
+            f"the lake at {lake} has no table {table!r} yet: run `make features` (or `make demo`)"
+        )
+    frame = pa.concat_tables([pq.read_table(path, schema=TABLES[table]) for path in paths]).to_pandas()
+    if until is not None:
+        time = {"users": "joined_at", "rentals": "listed_at", "ratings": "event_timestamp"}[table]
+        frame = frame[frame[time] < until]
+    return frame.reset_index(drop=True)
+
+
+def clock(lake: Path) -> pd.Timestamp:
+    """The first midnight (UTC) after the last rating: the time as far as the data knows it."""
+    return read(lake, "ratings")["event_timestamp"].max().floor("D") + pd.Timedelta(days=1)
+
+
+def snapshot_hash(frame: pd.DataFrame) -> str:
+    """A hash of a table's content which does not depend on the order of its rows."""
+    rows = pd.util.hash_pandas_object(frame, index=False).sort_values().to_numpy()
+    return hashlib.sha256(rows.tobytes()).hexdigest()
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``target`` which takes its place when the block ends without error."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,83 @@
+"""Readers bring a source into the contracts of the lake; adding a source is one small module here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+GENERATOR = "generator"
+RENT_THE_RUNWAY = "rent_the_runway"
+
+
+class SourceError(RuntimeError):
+    """A source cannot be read; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader returns: frames in the contracts of ``schema.TABLES``, not validated yet.
+
+    ``ratings`` may carry a further column ``source_text``, the row as the source had it, so that a row which
+    is put into quarantine loses nothing.
+    """
+
+    users: pd.DataFrame
+    rentals: pd.DataFrame
+    ratings: pd.DataFrame
+    unparsed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["line", "reason"]))
+    """Rows that could not be read at all: ``line`` as text and the ``reason``."""
+
+    def period(self, since: pd.Timestamp | None, until: pd.Timestamp | None) -> "Source":
+        """Return the rows that arrive in ``[since, until)``.
+
+        Rows without a usable time belong to no period: they come with the first one (``since`` is None), so
+        that they reach quarantine once and are not lost.
+        """
+
+        def arriving(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+            time = frame[column]
+            keep = pd.Series(True, index=frame.index)
+            if since is not None:
+                keep &= time >= since
+            if until is not None:
+                keep &= (time < until) | (time.isna() & (since is None))
+            return frame[keep]
+
+        return Source(
+            users=arriving(self.users, "joined_at"),
+            rentals=arriving(self.rentals, "listed_at"),
+            ratings=arriving(self.ratings, "event_timestamp"),
+            unparsed=self.unparsed if since is None else self.unparsed.iloc[:0],
+        )
+
+
+def dataset_of(data: str) -> str:
+    """Name of the dataset behind ``data``: empty for the generator, otherwise a path to a known file.
+
+    Raises:
+        SourceError: the file is missing or no reader knows it.
+    """
+    if not data:
+        return GENERATOR
+    path = Path(data)
+    if not path.is_file():
+        raise SourceError(
+            f"data file {path} does not exist: give DATA=<path to renttherunway_final_data.json.gz>"
+        )
+    if ".json" in path.suffixes:
+        return RENT_THE_RUNWAY
+    raise SourceError(
+        f"no reader knows {path.name}: known are Rent the Runway (*.json, *.json.gz) and, without DATA, the "
+        "generator; a new source is one small module in feature_repo/readers"
+    )
+
+
+def read(data: str) -> Source:
+    """Read the dataset behind ``data`` (see ``dataset_of``) into the lake's contracts."""
+    if dataset_of(data) == GENERATOR:
+        from feature_repo.readers import generator
+
+        return generator.read()
+    from feature_repo.readers import rent_the_runway
+
+    return rent_the_runway.read(Path(data))

@@ -1,0 +1,71 @@
+"""Contracts of the lake's tables, checked at every boundary."""
+
+import pandas as pd
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+RATING_SCALE = (1.0, 5.0)
+"""Every source's ratings are mapped onto this scale."""
+
+TABLES: dict[str, pa.Schema] = {
+    "users": pa.schema(
+        [
+            pa.field("user_id", pa.string(), nullable=False),
+            pa.field("joined_at", TIMESTAMP, nullable=False),
+            pa.field("age", pa.float64()),
+            pa.field("height_cm", pa.float64()),
+            pa.field("weight_kg", pa.float64()),
+            pa.field("segment", pa.string()),
+        ]
+    ),
+    "rentals": pa.schema(
+        [
+            pa.field("rental_id", pa.string(), nullable=False),
+            pa.field("category", pa.string()),
+            pa.field("area", pa.string()),
+            pa.field("price", pa.float64()),
+            pa.field("capacity", pa.float64()),
+            pa.field("listed_at", TIMESTAMP, nullable=False),
+        ]
+    ),
+    "ratings": pa.schema(
+        [
+            pa.field("rating_id", pa.string(), nullable=False),
+            pa.field("user_id", pa.string(), nullable=False),
+            pa.field("rental_id", pa.string(), nullable=False),
+            pa.field("rating", pa.float64(), nullable=False),
+            pa.field("source_rating", pa.float64()),
+            pa.field("purpose", pa.string()),
+            pa.field("event_timestamp", TIMESTAMP, nullable=False),
+        ]
+    ),
+}
+KEYS = {"users": "user_id", "rentals": "rental_id", "ratings": "rating_id"}
+
+
+class SchemaError(ValueError):
+    """A frame does not have the columns or types of its table; the message lists every fault."""
+
+
+def conform(frame: pd.DataFrame, table: str) -> pa.Table:
+    """Return ``frame`` as an Arrow table of exactly the contract's columns and types.
+
+    Raises:
+        SchemaError: columns are missing, hold values of another type, or hold nulls where none may be.
+    """
+    columns, faults = [], []
+    for field in TABLES[table]:
+        if field.name not in frame:
+            faults.append(f"column {field.name!r} is missing")
+            continue
+        try:
+            column = pa.Array.from_pandas(frame[field.name], type=field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            faults.append(f"column {field.name!r} is not {field.type}: {error}")
+            continue
+        if column.null_count and not field.nullable:
+            faults.append(f"column {field.name!r} holds {column.null_count} nulls")
+        columns.append(column)
+    if faults:
+        raise SchemaError(f"table {table!r} breaks its contract: " + "; ".join(faults))
+    return pa.Table.from_arrays(columns, schema=TABLES[table])

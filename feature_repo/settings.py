@@ -1,0 +1,33 @@
+"""Settings of the feature store, read from ``RENTALS_…`` environment variables."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class FeatureSettings(BaseSettings):
+    """Where features live and how they are computed."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_")
+
+    home: Path = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes."""
+
+    spark_master: str = "local[2]"
+    """Spark master: ``local[N]`` on a laptop, ``spark://…`` or ``k8s://…`` on a cluster."""
+
+    spark_driver_memory: str = "2g"
+    """Heap of the Spark driver, in the JVM's notation."""
+
+    spark_shuffle_partitions: int = 4
+    """Partitions of a Spark shuffle; a small multiple of the cores."""
+
+    online_store_url: str = ""
+    """``redis://HOST:PORT`` puts online features into Redis; empty keeps them in SQLite under ``home``."""
+
+    @property
+    def lake(self) -> Path:
+        """Folder of the parquet tables."""
+        return self.home / "lake"

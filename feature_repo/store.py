@@ -1,0 +1,142 @@
+"""The feature store: register, join as of a time, materialize, and read online; all of it by Feast's SDK."""
+
+import math
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from feature_repo.names import FEATURE_SERVICE, RENTAL_FEATURES, RENTAL_VIEW, USER_FEATURES, USER_VIEW
+from feature_repo.settings import CHECKOUT, FeatureSettings
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
+"""Before every event: materialization takes the latest value since then."""
+
+
+class StoreError(RuntimeError):
+    """The feature store cannot answer; the message names the remedy."""
+
+
+def open_store(settings: FeatureSettings) -> "FeatureStore":
+    """Open the store of ``feature_store.yaml`` under ``settings.home``, with Redis online where it is set."""
+    os.environ["RENTALS_HOME"] = str(settings.home)
+    # Feast says on every call that its Spark store is young; once is known.
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")
+    from feast import FeatureStore, RepoConfig
+
+    file = CHECKOUT / "feature_repo" / "feature_store.yaml"
+    config = yaml.safe_load(os.path.expandvars(file.read_text()))
+    if settings.online_store_url:
+        config["online_store"] = {
+            "type": "redis",
+            "connection_string": settings.online_store_url.removeprefix("redis://"),
+        }
+    (settings.home / "feast").mkdir(parents=True, exist_ok=True)
+    return FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
+
+
+def register(store: "FeatureStore") -> None:
+    """Put the entities, views and the service of ``definitions`` into Feast's registry."""
+    from feature_repo import definitions
+
+    store.apply(
+        [
+            definitions.user,
+            definitions.rental,
+            definitions.user_view,
+            definitions.rental_view,
+            definitions.recommender_service,
+        ]
+    )
+
+
+def as_of_events(store: "FeatureStore", events: pd.DataFrame) -> pd.DataFrame:
+    """Point-in-time join: each event with the features of its user and rental as of ``event_timestamp``.
+
+    Args:
+        events: one row per event, with ``rating_id``, ``user_id``, ``rental_id``, ``event_timestamp`` (UTC)
+            and whatever else.
+
+    Returns:
+        The same rows in order of time, with the features of the service.
+    """
+    joined = store.get_historical_features(
+        entity_df=_plain(events), features=store.get_feature_service(FEATURE_SERVICE)
+    ).to_df()
+    if len(joined) != len(events):
+        raise StoreError(
+            f"the point-in-time join made {len(joined)} rows of {len(events)}: event ids are not unique"
+        )
+    joined["event_timestamp"] = pd.to_datetime(joined["event_timestamp"], utc=True)
+    return joined.sort_values(["event_timestamp", "rating_id"], ignore_index=True)
+
+
+def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd.Timestamp]) -> pd.DataFrame:
+    """The whole catalogue as of each time: ``snapshot_at``, ``rental_id`` and the rental features.
+
+    A rental belongs to a snapshot if it was listed before that time.
+    """
+    frames = [
+        pd.DataFrame({"rental_id": listed, "event_timestamp": time})
+        for time in times
+        if len(listed := rentals.loc[rentals["listed_at"] < time, "rental_id"])
+    ]
+    if not frames:
+        raise StoreError("no rental was listed before any of the catalogue's times: check the period")
+    joined = store.get_historical_features(
+        entity_df=_plain(pd.concat(frames, ignore_index=True)),
+        features=[f"{RENTAL_VIEW}:{feature.name}" for feature in RENTAL_FEATURES],
+    ).to_df()
+    joined["snapshot_at"] = pd.to_datetime(joined.pop("event_timestamp"), utc=True)
+    return joined.sort_values(["snapshot_at", "rental_id"], ignore_index=True)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Spark's conversion takes no pandas extension types and no nanoseconds."""
+    plain = frame.copy()
+    plain["event_timestamp"] = plain["event_timestamp"].astype("datetime64[us, UTC]")
+    return plain
+
+
+def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
+    """Write the latest features before or at ``until`` (UTC) into the online store."""
+    store.materialize(start_date=BEGINNING.to_pydatetime(), end_date=until.to_pydatetime())
+
+
+def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:
+    """Register the definitions and bring the latest features before or at ``until`` online."""
+    from feature_repo.spark import session
+
+    session(settings)
+    store = open_store(settings)
+    register(store)
+    materialize(store, until)
+
+
+class OnlineFeatures:
+    """Reads the features of one user or rental from the online store."""
+
+    def __init__(self, settings: FeatureSettings) -> None:
+        self._store = open_store(settings)
+
+    def user(self, user_id: str) -> dict[str, float | str | None]:
+        """Features of a user by name; every value is None for a user whom the store does not know."""
+        return self._read(USER_VIEW, [feature.name for feature in USER_FEATURES], {"user_id": user_id})
+
+    def rental(self, rental_id: str) -> dict[str, float | str | None]:
+        """Features of a rental by name; every value is None for a rental which the store does not know."""
+        return self._read(
+            RENTAL_VIEW, [feature.name for feature in RENTAL_FEATURES], {"rental_id": rental_id}
+        )
+
+    def _read(self, view: str, names: list[str], entity: dict[str, str]) -> dict[str, float | str | None]:
+        answer: dict[str, list[Any]] = self._store.get_online_features(
+            features=[f"{view}:{name}" for name in names], entity_rows=[entity]
+        ).to_dict()
+        values = {name: answer[name][0] for name in names}
+        return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}

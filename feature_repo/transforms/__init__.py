@@ -1,0 +1,1 @@
+"""Spark transformations: pure functions from DataFrames to a DataFrame."""

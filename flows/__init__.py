@@ -1,0 +1,22 @@
+"""The only floor that knows the other rooms: Metaflow flows which compose them, one file per flow.
+
+Metaflow reads its configuration when it is imported, so importing this package first is what keeps every run
+under ``RENTALS_HOME`` and every tool's usage reporting off.
+"""
+
+import getpass
+import os
+
+from flows.settings import FlowSettings
+
+_home = FlowSettings().home
+for _name, _value in {
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(_home / "metaflow"),
+    "METAFLOW_DEFAULT_DATASTORE": "local",
+    "METAFLOW_DEFAULT_METADATA": "local",
+    "METAFLOW_HOME": str(_home / "metaflow" / "config"),
+    "METAFLOW_USER": getpass.getuser(),
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,66 @@
+"""Ratings into features: `python flows/features.py run --data FILE --until YYYY-MM-DD`."""
+
+import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
+from metaflow import FlowSpec, Parameter, retry, step
+
+
+class FeaturesFlow(FlowSpec):
+    """Land a period of ratings and bring its features online.
+
+    1. start: read the source, validate it, write the lake and the quarantine.
+    2. compute: the history of user and rental features, by Spark.
+    3. materialize: register the definitions in Feast and write the latest values online.
+    4. end: say what there is.
+    """
+
+    data = Parameter("data", default="", help="path of the source's file; empty for the generator")
+    since = Parameter(
+        "since", default="", help="first day that arrives (YYYY-MM-DD); empty for the beginning"
+    )
+    until = Parameter("until", default="", help="day before which ratings arrive; empty for all there is")
+
+    @step
+    def start(self):
+        """Ingest."""
+        from feature_repo.settings import FeatureSettings
+        from flows.ingest import ingest
+        from flows.parameters import day
+
+        self.ingested = ingest(
+            self.data, day(self.since, "since"), day(self.until, "until"), FeatureSettings()
+        )
+        print(f"landed {self.ingested.rows}, quarantined {self.ingested.quarantined}")
+        self.next(self.compute)
+
+    @retry(times=1)
+    @step
+    def compute(self):
+        """Compute the feature history."""
+        from feature_repo import history, lake
+        from feature_repo.settings import FeatureSettings
+        from flows.parameters import day
+
+        settings = FeatureSettings()
+        self.as_of = day(self.until, "until") or lake.clock(settings.lake)
+        self.rows = history.compute(settings, self.as_of)
+        print(f"feature rows {self.rows} as of {self.as_of:%Y-%m-%d}")
+        self.next(self.materialize)
+
+    @retry(times=1)
+    @step
+    def materialize(self):
+        """Bring the latest features online."""
+        from feature_repo import store
+        from feature_repo.settings import FeatureSettings
+
+        store.publish(FeatureSettings(), self.as_of)
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say what there is."""
+        print(f"features are online as of {self.as_of:%Y-%m-%d}")
+
+
+if __name__ == "__main__":
+    FeaturesFlow()

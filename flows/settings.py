@@ -1,0 +1,23 @@
+"""Settings of the flows, read from ``RENTALS_…`` environment variables."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class FlowSettings(BaseSettings):
+    """How the flows cut time and what they ask of a model."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_")
+
+    home: Path = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes."""
+
+    test_days: int = 60
+    """The last days before the training's end are the test: long enough for a stable figure, short enough to
+    be like the days that follow."""
+
+    catalogue_months: int = 25
+    """Monthly catalogue snapshots that the ranking loss sees: two years of seasons and the current month."""

@@ -1,0 +1,90 @@
+import pandas as pd
+import pytest
+
+from feature_repo import lake
+from feature_repo.schema import SchemaError, conform
+
+NOON = pd.Timestamp("2020-01-01 12:00", tz="UTC")
+
+
+def ratings(*ids, rating=4.0):
+    return pd.DataFrame(
+        {
+            "rating_id": list(ids),
+            "user_id": "u",
+            "rental_id": "r",
+            "rating": rating,
+            "source_rating": rating,
+            "purpose": None,
+            "event_timestamp": NOON,
+        }
+    )
+
+
+def test_a_batch_written_twice_is_there_once(tmp_path):
+    for _ in range(2):
+        assert lake.append(tmp_path, "ratings", "one", ratings("a", "b")) == 2
+    assert sorted(lake.read(tmp_path, "ratings").rating_id) == ["a", "b"]
+
+
+def test_overlapping_batches_count_nothing_twice(tmp_path):
+    lake.append(tmp_path, "ratings", "one", ratings("a", "b"))
+    assert lake.append(tmp_path, "ratings", "two", ratings("b", "c")) == 1
+    assert sorted(lake.read(tmp_path, "ratings").rating_id) == ["a", "b", "c"]
+
+
+def test_reading_until_a_time_leaves_later_rows_out(tmp_path):
+    lake.append(tmp_path, "ratings", "one", ratings("a"))
+    assert lake.read(tmp_path, "ratings", until=NOON).empty
+    assert len(lake.read(tmp_path, "ratings", until=NOON + pd.Timedelta("1us"))) == 1
+    assert lake.clock(tmp_path) == pd.Timestamp("2020-01-02", tz="UTC")
+
+
+def test_the_hash_knows_content_and_not_order(tmp_path):
+    frame = ratings("a", "b")
+    assert lake.snapshot_hash(frame) == lake.snapshot_hash(frame.iloc[::-1])
+    assert lake.snapshot_hash(frame) != lake.snapshot_hash(frame.assign(rating=3.0))
+
+
+def test_an_empty_lake_says_what_to_do(tmp_path):
+    with pytest.raises(lake.LakeError, match="make features"):
+        lake.read(tmp_path, "ratings")
+
+
+def test_one_lake_holds_one_dataset(tmp_path):
+    lake.claim(tmp_path, "generator")
+    lake.claim(tmp_path, "generator")
+    with pytest.raises(lake.LakeError, match=r"'generator', not 'rent_the_runway'.*RENTALS_HOME"):
+        lake.claim(tmp_path, "rent_the_runway")
+
+
+def test_no_room_and_no_permission_are_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(lake, "MINIMUM_FREE_BYTES", 10**18)
+    with pytest.raises(lake.LakeError, match="free some space or set RENTALS_HOME"):
+        lake.check_room(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(lake.LakeError, match="set RENTALS_HOME to a folder of yours"):
+        lake.check_room(tmp_path / "file" / "below")
+
+
+def test_a_failed_replacement_leaves_the_old_table(tmp_path):
+    target = tmp_path / "table"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(RuntimeError, match="half-way"), lake.replacing(target) as folder:
+        folder.mkdir()
+        (folder / "new").touch()
+        raise RuntimeError("half-way")
+    assert [path.name for path in tmp_path.rglob("*")] == ["table", "old"]
+    with lake.replacing(target) as folder:
+        folder.mkdir()
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["table", "new"]
+
+
+def test_a_contract_names_every_fault_at_once():
+    frame = ratings("a").drop(columns="purpose").assign(rating="four", user_id=None)
+    with pytest.raises(SchemaError) as error:
+        conform(frame, "ratings")
+    for fault in ("'purpose' is missing", "'rating' is not double", "'user_id' holds 1 nulls"):
+        assert fault in str(error.value)
