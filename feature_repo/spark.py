@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feature_repo.settings import FeatureSettings
+from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,8 +21,11 @@ done
 exec "{java}" "$@"
 """
 
-JAVA_OPTIONS = "-Duser.timezone=UTC -XX:-UsePerfData"
-"""UTC for the JVM's own time, and no performance files outside the checkout."""
+JAVA_OPTIONS = (
+    "-Duser.timezone=UTC -XX:-UsePerfData "
+    f"-Dlog4j.configurationFile={CHECKOUT / 'feature_repo' / 'log4j2.properties'}"
+)
+"""UTC for the JVM's own time, no performance files outside the checkout, and errors only."""
 
 
 class SparkError(RuntimeError):
@@ -70,7 +73,6 @@ def session(settings: FeatureSettings) -> "SparkSession":
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} -Dderby.system.home={scratch}",
         "spark.local.dir": str(scratch),
-        "spark.log.level": "ERROR",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),

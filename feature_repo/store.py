@@ -1,5 +1,6 @@
 """The feature store: register, join as of a time, materialize, and read online; all of it by Feast's SDK."""
 
+import importlib
 import math
 import os
 import warnings
@@ -25,8 +26,6 @@ class StoreError(RuntimeError):
 def open_store(settings: FeatureSettings) -> "FeatureStore":
     """Open the store of ``feature_store.yaml`` under ``settings.home``, with Redis online where it is set."""
     os.environ["RENTALS_HOME"] = str(settings.home)
-    # Feast says on every call that its Spark store is young; once is known.
-    warnings.filterwarnings("ignore", category=RuntimeWarning, module="feast")
     from feast import FeatureStore, RepoConfig
 
     file = CHECKOUT / "feature_repo" / "feature_store.yaml"
@@ -37,7 +36,11 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
             "connection_string": settings.online_store_url.removeprefix("redis://"),
         }
     (settings.home / "feast").mkdir(parents=True, exist_ok=True)
-    return FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
+    opened = FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
+    # Feast says with every call that its Spark store is young. Its import sets a filter, so ours comes after.
+    importlib.import_module("feast.infra.offline_stores.contrib.spark_offline_store.spark")
+    warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
+    return opened
 
 
 def register(store: "FeatureStore") -> None:

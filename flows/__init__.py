@@ -9,14 +9,16 @@ import os
 
 from flows.settings import FlowSettings
 
-_home = FlowSettings().home
+_home, _user = FlowSettings().home, getpass.getuser()
 for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "METAFLOW_CARD_LOCALROOT": str(_home / "metaflow" / "cards"),
     "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(_home / "metaflow"),
     "METAFLOW_DEFAULT_DATASTORE": "local",
     "METAFLOW_DEFAULT_METADATA": "local",
     "METAFLOW_HOME": str(_home / "metaflow" / "config"),
-    "METAFLOW_USER": getpass.getuser(),
+    # Metaflow refuses to run for root, who is the only user inside many containers.
+    "METAFLOW_USER": _user if _user != "root" else "rentals",
 }.items():
     os.environ.setdefault(_name, _value)

@@ -15,8 +15,8 @@ class Ingested:
     batch: str
     rows: dict[str, int]
     quarantined: dict[str, int]
-    blanked: int
-    """Attributes (such as an age of 116) that were emptied while their row was kept."""
+    blanked: dict[str, int]
+    """Implausible attributes that were emptied while their row was kept, by expectation."""
 
 
 def ingest(
@@ -33,12 +33,18 @@ def ingest(
     """
     from monitoring import quarantine
     from monitoring.expectations import validate
+    from monitoring.settings import MonitoringSettings
 
     dataset = readers.dataset_of(data)
     lake.check_room(settings.home)
     lake.claim(settings.lake, dataset)
     arrived = readers.read(data).period(since, until)
-    batch = f"{dataset}-{_day(since, 'start')}-{_day(until, 'end')}"
+    unreadable = len(arrived.unparsed)
+    if unreadable > MonitoringSettings().mostly_bad_share * (unreadable + len(arrived.ratings)):
+        raise readers.SourceError(
+            f"{unreadable} of {unreadable + len(arrived.ratings)} lines of {data} cannot be read, the first "
+            f"because {arrived.unparsed['reason'].iloc[0]}: is this the right file?"
+        )
     checked = {
         table: validate(frame, table)
         for table, frame in (
@@ -48,16 +54,14 @@ def ingest(
         )
     }
     bad = {table: validation.bad for table, validation in checked.items()} | {"unparsed": arrived.unparsed}
+    batch = f"{dataset}-{_day(since, 'start')}-{_day(until, 'end')}"
     for table, frame in bad.items():
-        quarantine.write(frame, table, batch, settings.lake)
+        quarantine.write(frame, table, batch, settings.lake / "quarantine")
     return Ingested(
         batch=batch,
-        rows={
-            table: lake.append(settings.lake, table, batch, validation.good)
-            for table, validation in checked.items()
-        },
+        rows={table: lake.append(settings.lake, table, batch, each.good) for table, each in checked.items()},
         quarantined={table: len(frame) for table, frame in bad.items()},
-        blanked=sum(validation.blanked for validation in checked.values()),
+        blanked={name: count for each in checked.values() for name, count in each.blanked.items() if count},
     )
 
 

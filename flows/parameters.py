@@ -1,5 +1,7 @@
 """How flows read their parameters."""
 
+from itertools import pairwise
+
 import pandas as pd
 
 
@@ -19,3 +21,17 @@ def day(text: str, name: str) -> pd.Timestamp | None:
         return pd.Timestamp(pd.to_datetime(text, format="%Y-%m-%d"), tz="UTC")
     except ValueError as error:
         raise ParameterError(f"--{name} is {text!r}: give a date as YYYY-MM-DD") from error
+
+
+def shares(text: str) -> tuple[int, ...]:
+    """Read rising shares of traffic in percent, such as ``1,10,100``.
+
+    Raises:
+        ParameterError: they are not whole numbers from 1 to 100 which rise and end at 100.
+    """
+    parts = text.replace(" ", "").split(",")
+    steps = tuple(int(part) for part in parts if part.isdigit())
+    rises = all(first < second for first, second in pairwise((0, *steps)))
+    if len(steps) != len(parts) or not rises or steps[-1] != 100:
+        raise ParameterError(f"--steps is {text!r}: give whole percents that rise to 100, such as 10,100")
+    return steps

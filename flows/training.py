@@ -1,7 +1,10 @@
-"""What the training flow composes: the training set from Feast, and the lineage of a model."""
+"""What the training flow composes: the training set from Feast, its split, and the registered version."""
 
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,6 +13,20 @@ from feature_repo.names import FEATURE_SERVICE, RENTAL_FEATURES, USER_FEATURES, 
 from feature_repo.settings import FeatureSettings
 from flows.settings import CHECKOUT, FlowSettings
 from models.columns import Columns
+
+if TYPE_CHECKING:
+    from models.evaluation import Evaluation
+    from models.recommender import Recommender
+
+PARITY_ROWS = 2_000
+"""Real rows, the latest ones, on which the exported graph is held against PyTorch."""
+
+PARITY_LIMIT = 1e-5
+"""Largest difference of a score or a predicted rating that single precision explains."""
+
+
+class ParityError(RuntimeError):
+    """The exported graph does not answer as the trained model does."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +78,57 @@ def feature_columns() -> Columns:
     )
 
 
-def lineage(data: TrainingSet, dataset: str, run: str, reason: str, parity: float) -> dict[str, str]:
-    """Where a model comes from: stored with every version in the registry."""
-    return {
-        "dataset": dataset,
-        "dataset_hash": data.snapshot_hash,
-        "feature_service": FEATURE_SERVICE,
-        "git_commit": _git_commit(),
-        "metaflow_run": run,
-        "onnx_max_abs_diff": repr(parity),
-        "reason": reason,
-        "trained_until": f"{data.until:%Y-%m-%d}",
-    }
+def split(data: TrainingSet, test_days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part the events by time: all but the last ``test_days`` days, and these."""
+    from models.data import split_by_time
+
+    return split_by_time(data.events, data.until - pd.Timedelta(days=test_days))
+
+
+@dataclass(frozen=True)
+class Published:
+    """A registered version and how far its ONNX graph is from PyTorch (max abs difference)."""
+
+    version: int
+    onnx_max_abs_diff: float
+
+
+def publish(
+    model: "Recommender", evaluation: "Evaluation", data: TrainingSet, run: str, reason: str
+) -> Published:
+    """Export the model with the catalogue as of ``data.until``, prove parity, and register it.
+
+    Raises:
+        ParityError: the exported graph does not answer as the model does.
+    """
+    from models.export import export, parity
+    from models.registry import Registry
+
+    settings = FeatureSettings()
+    catalogue = data.catalogues[data.catalogues["snapshot_at"] == data.until]
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = export(model, catalogue, Path(folder) / "model.onnx")
+        difference = parity(model, catalogue, onnx, data.events.tail(PARITY_ROWS))
+        if not difference < PARITY_LIMIT:
+            raise ParityError(
+                f"the ONNX graph differs from PyTorch by {difference:.1e}, more than {PARITY_LIMIT:.0e}: "
+                "it must not be served; look at what the exporter made of the model's last change"
+            )
+        version = Registry().register(
+            onnx,
+            evaluation,
+            {
+                "dataset": lake.dataset_of(settings.lake),
+                "dataset_hash": data.snapshot_hash,
+                "feature_service": FEATURE_SERVICE,
+                "git_commit": _git_commit(),
+                "metaflow_run": run,
+                "onnx_max_abs_diff": repr(difference),
+                "reason": reason,
+                "trained_until": f"{data.until:%Y-%m-%d}",
+            },
+        )
+    return Published(version, difference)
 
 
 def _git_commit() -> str:

@@ -75,9 +75,9 @@ def dataset_of(data: str) -> str:
 def read(data: str) -> Source:
     """Read the dataset behind ``data`` (see ``dataset_of``) into the lake's contracts."""
     if dataset_of(data) == GENERATOR:
-        from feature_repo.readers import generator
+        from feature_repo.readers.generator import read as generate
 
-        return generator.read()
-    from feature_repo.readers import rent_the_runway
+        return generate()
+    from feature_repo.readers.rent_the_runway import read as read_file
 
-    return rent_the_runway.read(Path(data))
+    return read_file(Path(data))

@@ -1,0 +1,160 @@
+"""What people see of a run: the components of Metaflow cards."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from flows.training import TrainingSet
+    from models.evaluation import Evaluation
+    from monitoring.drift_report import DriftReport
+    from serving.rollout import RolloutOutcome
+
+WIDTH = 480
+"""Width of a plot in pixels: two fit beside each other on a laptop's screen."""
+
+
+def training_card(evaluation: "Evaluation", data: "TrainingSet", reason: str) -> list[Any]:
+    """Figures beside the baselines, and whether predicted ratings mean what they say."""
+    from metaflow.cards import Markdown, Table
+
+    rivals = evaluation.baselines
+    rows = [
+        ["RMSE (ratings 1..5)", _figure(evaluation.rmse, evaluation.rmse_interval), _rivals(rivals, "_rmse")],
+        [
+            "NDCG@10, full catalogue",
+            _figure(evaluation.ndcg_at_10, evaluation.ndcg_at_10_interval),
+            _rivals(rivals, "_ndcg_at_10"),
+        ],
+        [
+            "HR@10, full catalogue",
+            _figure(evaluation.hr_at_10, evaluation.hr_at_10_interval),
+            _rivals(rivals, "_hr_at_10"),
+        ],
+    ]
+    return [
+        Markdown("# The recommender on the days after its training"),
+        Markdown(
+            f"Trained because: *{reason}*. {len(data.events):,} ratings before {data.until:%Y-%m-%d}, the "
+            f"last {evaluation.events:,} for the test; {evaluation.ranked_events:,} of these are of rentals "
+            "that the catalogue knew. Every feature is as of the event, from strictly earlier days."
+        ),
+        Table(
+            headers=["figure", "recommender [95 % interval]", "baselines"],
+            data=[[str(c) for c in r] for r in rows],
+        ),
+        Markdown("## Ranking beside the baselines (higher is better)"),
+        _chart(_ranking_chart(evaluation)),
+        Markdown("## Rating error beside the baselines (lower is better)"),
+        _chart(_rating_chart(evaluation)),
+        Markdown("## Calibration: what was predicted and what was given, by tenths of the predictions"),
+        _chart(_calibration_chart(evaluation)),
+    ]
+
+
+def drift_card(report: "DriftReport", periods: str, chart: dict[str, Any]) -> list[Any]:
+    """What moved, how far and how surely; with the two distributions of what moved."""
+    from metaflow.cards import Markdown, Table, VegaChart
+
+    verdict = f"**Drift in {', '.join(report.drifted)}.**" if report.drifted else "**No drift.**"
+    return [
+        Markdown("# New ratings beside the training data"),
+        Markdown(f"{verdict} {periods}: {report.reference_rows:,} against {report.current_rows:,} rows."),
+        Table(
+            headers=["feature", "drifted", "PSI", "adjusted p", "in words"],
+            data=[
+                [
+                    feature.name,
+                    "yes" if feature.drifted else "no",
+                    f"{feature.effects.get('psi', float('nan')):.3f}",
+                    f"{feature.adjusted_p_value:.1e}",
+                    feature.explanation,
+                ]
+                for feature in report.features
+            ],
+        ),
+        VegaChart(chart),
+    ]
+
+
+def rollout_card(outcome: "RolloutOutcome") -> list[Any]:
+    """What was decided, and from which figures."""
+    from metaflow.cards import Markdown, Table
+
+    verdict = "promoted" if outcome.promoted else "rolled back"
+    return [
+        Markdown(f"# Version {outcome.version} was {verdict}"),
+        *[Markdown(f"- {reason}") for reason in outcome.reasons],
+        Table(
+            headers=["figure", "value"],
+            data=[[name, f"{value:.4g}"] for name, value in outcome.figures.items()],
+        ),
+    ]
+
+
+def _figure(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.4f} [{interval[0]:.4f}, {interval[1]:.4f}]"
+
+
+def _rivals(baselines: dict[str, float], suffix: str) -> str:
+    return ", ".join(
+        f"{_words(name, suffix)} {value:.4f}" for name, value in baselines.items() if name.endswith(suffix)
+    )
+
+
+def _words(name: str, suffix: str) -> str:
+    return name.removesuffix(suffix).replace("_", " ")
+
+
+def _bars(evaluation: "Evaluation", suffix: str, own: float, title: str) -> Any:
+    import altair
+
+    rows = [("recommender", own)]
+    rows += [(_words(name, suffix), v) for name, v in evaluation.baselines.items() if name.endswith(suffix)]
+    return (
+        altair.Chart(pd.DataFrame(rows, columns=["model", title]))
+        .mark_bar()
+        .encode(
+            x=altair.X(title, type="quantitative"),
+            y=altair.Y("model", type="nominal", sort=None, title=None),
+            color=altair.condition(
+                "datum.model == 'recommender'", altair.value("#1f77b4"), altair.value("#bbbbbb")
+            ),
+        )
+        .properties(width=WIDTH)
+    )
+
+
+def _ranking_chart(evaluation: "Evaluation") -> Any:
+    return _bars(evaluation, "_ndcg_at_10", evaluation.ndcg_at_10, "NDCG@10")
+
+
+def _rating_chart(evaluation: "Evaluation") -> Any:
+    return _bars(evaluation, "_rmse", evaluation.rmse, "RMSE")
+
+
+def _calibration_chart(evaluation: "Evaluation") -> Any:
+    import altair
+
+    points = pd.DataFrame([(decile.predicted, decile.observed) for decile in evaluation.calibration])
+    points.columns = pd.Index(["predicted", "observed"])
+    ends = [float(points.min().min()), float(points.max().max())]
+    scale = altair.Scale(domain=ends, nice=True)
+    diagonal = altair.Chart(pd.DataFrame({"predicted": ends, "observed": ends})).mark_line(
+        color="#bbbbbb", strokeDash=[4, 4]
+    )
+    measured = altair.Chart(points).mark_line(point=True)
+    return (
+        (diagonal + measured)
+        .encode(
+            x=altair.X("predicted", type="quantitative", scale=scale, title="mean predicted rating"),
+            y=altair.Y("observed", type="quantitative", scale=scale, title="mean given rating"),
+        )
+        .properties(width=WIDTH)
+    )
+
+
+def _chart(chart: Any) -> Any:
+    from metaflow.cards import VegaChart
+
+    return VegaChart.from_altair_chart(chart)

@@ -1,0 +1,267 @@
+"""The whole path in one go: ratings become features, a model, recommendations, and a canary that decides."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from feature_repo import lake, readers
+from feature_repo.settings import FeatureSettings
+from flows import deployment
+from flows.events import start
+from flows.ingest import ingest
+from flows.settings import FlowSettings
+from flows.story import Story, story_of
+from flows.summary import print_summary
+from flows.traffic import replaying
+
+CANARY_SHARE = 10
+"""Percent of the traffic that a retrained model gets before it is trusted."""
+
+
+@dataclass
+class Summary:
+    """What the demo measured: the content of ``demo.json``."""
+
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    recommendation: dict[str, Any] = field(default_factory=dict)
+    drift: dict[str, Any] = field(default_factory=dict)
+    canary: dict[str, Any] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Time a stage; the block fills in its figures."""
+        print(f"\n==> {name}", flush=True)
+        entry: dict[str, Any] = {"name": name, "seconds": 0.0}
+        began = time.monotonic()
+        yield entry
+        entry["seconds"] = round(time.monotonic() - began, 1)
+        self.stages.append(entry)
+
+    def steps_of(self, run: Any, names: dict[str, str], **figures: dict[str, Any]) -> None:
+        """Add the steps of a finished flow as stages, each with its own time."""
+        for step, name in names.items():
+            task = run[step].task
+            seconds = (task.finished_at - task.created_at).total_seconds()
+            self.stages.append({"name": name, "seconds": round(seconds, 1), **figures.get(step, {})})
+
+
+def demo(data: str) -> Summary:
+    """Run the demo on the dataset behind ``data`` and write ``demo.json``.
+
+    Raises:
+        SourceError, LakeError: the data cannot be read or there is no room; nothing was changed.
+        FlowFailedError: a flow failed; what was written before it stays.
+    """
+    home = FlowSettings().home
+    lake.check_room(home)
+    story = story_of(data)
+    _begin(home, readers.dataset_of(data))
+    summary = Summary()
+    _features(summary, "history", data, "", f"{story.first:%Y-%m-%d}")
+    first = _train(summary, story)
+    api_url = _serve(summary, first)
+    _recommend(summary, api_url, story)
+    _features(summary, "next period", data, f"{story.first:%Y-%m-%d}", f"{story.second:%Y-%m-%d}")
+    retrained = _drift(summary, story)
+    with summary.stage("arrival of the canary's period"):
+        ingest(data, story.second, None, FeatureSettings())
+    _canary(summary, api_url, story, first, retrained)
+    _count(summary)
+    path = home / "demo.json"
+    path.write_text(json.dumps(vars(summary), indent=2))
+    print_summary(summary, path)
+    return summary
+
+
+def _begin(home: Path, dataset: str) -> None:
+    """Stop what runs, forget what is online, and set another dataset's lake aside."""
+    from serving import runtime
+    from serving.settings import ServingSettings
+
+    runtime.down(ServingSettings())
+    # The story starts in the past: what later periods brought online must not be known yet.
+    (home / "feast" / "online.db").unlink(missing_ok=True)
+    held = lake.dataset_of(home / "lake")
+    if held not in ("", dataset):
+        aside = home / "archive" / f"{held}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        aside.mkdir(parents=True)
+        shutil.move(home / "lake", aside)
+        print(f"the lake of {held!r} was set aside in {aside}")
+
+
+def _features(summary: Summary, what: str, data: str, since: str, until: str) -> None:
+    print(f"\n==> {what}: ingest, validate, features, materialize", flush=True)
+    run = start("features", data=data, since=since, until=until)
+    landed = run.data.ingested
+    summary.steps_of(
+        run,
+        {
+            "start": f"ingest and validate the {what}",
+            "compute": f"features of the {what} (Spark)",
+            "materialize": f"features of the {what} online (Feast)",
+        },
+        start={"rows": landed.rows, "quarantined": landed.quarantined, "blanked": landed.blanked},
+        compute={"feature_rows": run.data.rows},
+        materialize={"as_of": until},
+    )
+
+
+def _train(summary: Summary, story: Story) -> int:
+    with summary.stage("train, export, register (Metaflow, Lightning, ONNX, MLflow)") as entry:
+        run = start("train", until=f"{story.first:%Y-%m-%d}", reason="first model of the demo")
+        evaluation, published = run.data.evaluation, run.data.published
+        summary.model = {
+            "rmse": evaluation.rmse,
+            "rmse_interval": evaluation.rmse_interval,
+            "ndcg_at_10": evaluation.ndcg_at_10,
+            "ndcg_at_10_interval": evaluation.ndcg_at_10_interval,
+            "baselines": evaluation.baselines,
+            "onnx_max_abs_diff": published.onnx_max_abs_diff,
+            "version": published.version,
+            "events": run.data.events,
+            "test_events": evaluation.events,
+        }
+        entry |= {
+            name: summary.model[name] for name in ("version", "rmse", "ndcg_at_10", "onnx_max_abs_diff")
+        }
+        summary.urls["training card"] = _card(run, "evaluate")
+    return published.version
+
+
+def _serve(summary: Summary, version: int) -> str:
+    with summary.stage("serve (Triton and Envoy, as the manifest says)") as entry:
+        state = deployment.serve(version)
+        entry["champion"] = f"v{version}"
+    summary.urls |= {
+        "recommendations API": state.api_url,
+        "gateway (Envoy)": state.gateway_url,
+        "manifest": str(FlowSettings().home / "run" / "manifest.yaml"),
+    }
+    return state.api_url
+
+
+def _recommend(summary: Summary, api_url: str, story: Story) -> None:
+    from serving.client import RecommenderClient
+
+    with summary.stage("recommend (API, Feast online, model through Envoy)") as entry:
+        ratings = lake.read(FeatureSettings().lake, "ratings", story.first)
+        # The person who rented most has the clearest taste to compare the answer with.
+        user_id = ratings["user_id"].value_counts(sort=True).index[0]
+        theirs = ratings[ratings["user_id"] == user_id].sort_values("event_timestamp")
+        purpose = theirs["purpose"].dropna().iloc[-1] if theirs["purpose"].notna().any() else None
+        with RecommenderClient(api_url) as client:
+            answer = client.recommendations(user_id, k=10, purpose=purpose)
+            features = client.features(user_id)
+        summary.recommendation = {
+            "user_id": user_id,
+            "purpose": purpose,
+            "model_version": answer.model_version,
+            "features": features,
+            "rentals": [vars(item) for item in answer.items],
+        }
+        entry |= {"user_id": user_id, "rentals": len(answer.items)}
+
+
+def _drift(summary: Summary, story: Story) -> int:
+    with summary.stage("drift: monitor, and retrain where something moved") as entry:
+        run = start("monitor", until=f"{story.second:%Y-%m-%d}")
+        report, version = run.data.report, run.data.new_version
+        summary.drift = {
+            "detected": bool(report.drifted),
+            "features": report.drifted,
+            "report": report.to_dict(),
+        }
+        entry |= {"features": report.drifted, "retrained_version": version}
+        summary.urls["drift card"] = _card(run, "start")
+    if version is None:
+        print("no drift was found: the canary shows a training by hand instead")
+        version = start("train", until=f"{story.second:%Y-%m-%d}", reason="canary of the demo").data.version
+    return version
+
+
+def _canary(summary: Summary, api_url: str, story: Story, champion: int, retrained: int) -> None:
+    events = lake.read(FeatureSettings().lake, "ratings")
+    people = events[events["event_timestamp"] >= story.second]
+    with replaying(api_url, people) as traffic:
+        with summary.stage(
+            f"canary: version {retrained} gets {CANARY_SHARE} %, then all or nothing"
+        ) as entry:
+            promoted = _roll_out(retrained, entry, summary, "rollout card")
+        serving = retrained if promoted.promoted else champion
+        broken = _register_damaged(serving)
+        with summary.stage(f"canary: version {broken} is damaged on purpose") as entry:
+            rolled_back = _roll_out(broken, entry, summary, "rollback card")
+    summary.canary = {
+        "requested_share": CANARY_SHARE / 100,
+        "measured_share": promoted.measured_share,
+        "promoted_version": retrained if promoted.promoted else None,
+        "promotion_reasons": promoted.reasons,
+        "rolled_back_version": None if rolled_back.promoted else broken,
+        "rollback_reasons": rolled_back.reasons,
+        "requests": traffic.requests,
+        "failed_requests": traffic.failed,
+        "failures": traffic.errors[:5],
+        "answers_by_version": dict(traffic.by_version),
+    }
+
+
+def _roll_out(version: int, entry: dict[str, Any], summary: Summary, card: str) -> Any:
+    run = start("rollout", version=version, steps=f"{CANARY_SHARE},100")
+    summary.urls[card] = _card(run, "start")
+    outcome = run.data.outcome
+    entry |= {
+        "promoted": outcome.promoted,
+        "measured_share": outcome.measured_share,
+        "reasons": outcome.reasons,
+    }
+    return outcome
+
+
+def _register_damaged(version: int) -> int:
+    """Register a copy of ``version`` with damaged weights, past the checks that would have stopped it."""
+    from models.registry import Registry
+    from models.sabotage import corrupt
+
+    registry = Registry()
+    good = registry.get(version)
+    with tempfile.TemporaryDirectory() as folder:
+        path = corrupt(good.path, Path(folder) / "model.onnx")
+        return registry.register(
+            path, None, good.lineage | {"reason": f"version {version}, damaged by the demo"}
+        )
+
+
+def _count(summary: Summary) -> None:
+    from monitoring import quarantine
+
+    folder = FeatureSettings().lake
+    ratings = lake.read(folder, "ratings")
+    summary.data = {
+        "dataset": lake.dataset_of(folder),
+        "ratings": len(ratings),
+        "users": int(ratings["user_id"].nunique()),
+        "rentals": int(ratings["rental_id"].nunique()),
+        "quarantined": sum(quarantine.count(folder / "quarantine").values()),
+        "first": f"{ratings['event_timestamp'].min():%Y-%m-%d}",
+        "last": f"{ratings['event_timestamp'].max():%Y-%m-%d}",
+    }
+
+
+def _card(run: Any, step: str) -> str:
+    """Write a step's card as a page that opens without Metaflow, and return its path."""
+    from metaflow.cards import get_cards
+
+    path = FlowSettings().home / "cards" / f"{run.pathspec.replace('/', '-')}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(get_cards(run[step].task)[0].get())
+    return str(path)

@@ -1,0 +1,60 @@
+"""Is the champion still right: `python flows/monitor.py run [--until YYYY-MM-DD]`."""
+
+import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
+from metaflow import FlowSpec, Parameter, card, current, step
+
+
+class MonitorFlow(FlowSpec):
+    """Compare what came after the champion's training with what it was trained on.
+
+    1. start: the drift statistics; the card shows what moved.
+    2. act: drift starts the training flow on all data up to now.
+    3. end: say what happened.
+    """
+
+    until = Parameter("until", default="", help="day before which ratings count (YYYY-MM-DD); empty for all")
+
+    @card(type="blank")
+    @step
+    def start(self):
+        """Compare the periods."""
+        import pandas as pd
+
+        from feature_repo.settings import FeatureSettings
+        from flows.cards import drift_card
+        from flows.monitoring_period import drift, periods
+        from flows.parameters import day
+        from models.registry import Registry
+        from monitoring.report import drift_chart
+
+        champion = Registry().champion()
+        border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
+        compared = periods(FeatureSettings(), border, day(self.until, "until"))
+        self.report = drift(compared)
+        print(self.report.to_text())
+        chart = drift_chart(self.report, compared.reference, compared.current)
+        current.card.extend(drift_card(self.report, str(compared), chart))
+        self.next(self.act)
+
+    @step
+    def act(self):
+        """Start the training where something moved."""
+        from flows.events import start
+
+        self.new_version = None
+        if self.report.drifted:
+            reason = f"drift in {', '.join(self.report.drifted)}"
+            self.new_version = start("train", until=self.until, reason=reason).data.version
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say what happened."""
+        if self.new_version:
+            print(f"drift in {', '.join(self.report.drifted)}: trained version {self.new_version}")
+        else:
+            print("no drift: nothing to do")
+
+
+if __name__ == "__main__":
+    MonitorFlow()

@@ -1,0 +1,70 @@
+"""What the monitoring flow compares: the champion's training ratings, and those that came after."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from feature_repo import lake
+from feature_repo.settings import FeatureSettings
+from monitoring.distribution import Kind
+from monitoring.drift_report import DriftReport
+
+WATCHED: dict[str, Kind] = {
+    "rating": "numeric",
+    "purpose": "categorical",
+    "category": "categorical",
+    "area": "categorical",
+    "price": "numeric",
+    "capacity": "numeric",
+    "segment": "categorical",
+    "age": "numeric",
+    "height_cm": "numeric",
+    "weight_kg": "numeric",
+}
+"""What is compared: the rating, what was rented, why, and by whom."""
+
+
+@dataclass(frozen=True)
+class Periods:
+    """Ratings with the attributes of their user and rental, before and since ``border``."""
+
+    reference: pd.DataFrame
+    current: pd.DataFrame
+    border: pd.Timestamp
+
+    def __str__(self) -> str:
+        """The two periods in words."""
+        return (
+            f"ratings before {self.border:%Y-%m-%d} (the champion's training) against those from then "
+            f"to {self.current['event_timestamp'].max():%Y-%m-%d}"
+        )
+
+
+def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp | None) -> Periods:
+    """Read the ratings before ``border`` and those in ``[border, until)`` from the lake.
+
+    Raises:
+        LakeError: there is no rating in one of the periods.
+    """
+    ratings = lake.read(settings.lake, "ratings", until)
+    rows = ratings.merge(lake.read(settings.lake, "rentals"), on="rental_id", how="left")
+    rows = rows.merge(lake.read(settings.lake, "users"), on="user_id", how="left")
+    earlier = rows["event_timestamp"] < border
+    if earlier.all() or not earlier.any():
+        raise lake.LakeError(
+            f"no ratings on one side of {border:%Y-%m-%d}: there is nothing new to compare; "
+            "bring new ratings by `python flows/features.py run --since ... --until ...` first"
+        )
+    return Periods(reference=rows[earlier], current=rows[~earlier], border=border)
+
+
+def drift(compared: Periods) -> DriftReport:
+    """Compare the two periods; the ratings of one user count as clustered."""
+    from monitoring.drift import compare
+
+    known = {
+        name: kind
+        for name, kind in WATCHED.items()
+        if compared.reference[name].notna().any() or compared.current[name].notna().any()
+    }
+    return compare(compared.reference, compared.current, known, cluster="user_id")

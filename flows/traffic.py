@@ -1,0 +1,93 @@
+"""Traffic of real people: a later period's rentals are asked for and rated through the HTTP API."""
+
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from serving.client import RecommenderClient, RecommenderError
+
+CLIENTS = 2
+"""People asking at a time: as many as the cores of a small machine keep busy beside the servers."""
+
+RENTALS_SHOWN = 10
+"""A person sees so many rentals, and can rate what was rented only if it is among them."""
+
+
+@dataclass
+class Traffic:
+    """What came of the requests so far."""
+
+    requests: int = 0
+    failed: int = 0
+    by_version: Counter[str] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answered(self, version: str) -> None:
+        """Count an answer of ``version``."""
+        with self._lock:
+            self.requests += 1
+            self.by_version[version] += 1
+
+    def failure(self, error: Exception) -> None:
+        """Count a request without an answer."""
+        with self._lock:
+            self.requests += 1
+            self.failed += 1
+            self.errors.append(f"{type(error).__name__}: {error}")
+
+
+class Person(NamedTuple):
+    """One rental of the past: who asked for what, what was rented and how it was rated (1..5)."""
+
+    user_id: str
+    purpose: str | None
+    rental_id: str
+    rating: float
+
+
+def _person(event: dict[Hashable, Any]) -> Person:
+    return Person(event["user_id"], event["purpose"], event["rental_id"], event["rating"])
+
+
+@contextmanager
+def replaying(api_url: str, events: pd.DataFrame) -> Iterator[Traffic]:
+    """Ask for recommendations on behalf of the events' users, in order and over again, until the block ends.
+
+    For each event the user asks with the event's purpose, and rates the rental that was really rented if it
+    is among the recommended: how often that happens is the reward by which a canary is compared.
+    """
+    people = itertools.cycle(_person(row) for row in events.sort_values("event_timestamp").to_dict("records"))
+    next_person, traffic, over = threading.Lock(), Traffic(), threading.Event()
+
+    def ask() -> None:
+        with RecommenderClient(api_url) as client:
+            while not over.is_set():
+                with next_person:
+                    person = next(people)
+                try:
+                    answer = client.recommendations(person.user_id, k=RENTALS_SHOWN, purpose=person.purpose)
+                    if person.rental_id in {item.rental_id for item in answer.items}:
+                        client.feedback(answer.request_id, person.user_id, person.rental_id, person.rating)
+                except RecommenderError as error:
+                    traffic.failure(error)
+                else:
+                    traffic.answered(answer.model_version)
+
+    threads = [
+        threading.Thread(target=ask, name=f"person-{number}", daemon=True) for number in range(CLIENTS)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield traffic
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,80 @@
+"""What each table of the lake promises, column by column: the source of its expectation suite.
+
+A value that breaks its promise in a required column costs the row; in an optional column it costs only the
+value, because a rating by a user who gives an age of 116 is still a rating.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["identifier", "text", "number", "timestamp"]
+
+LONGEST_TEXT = 128
+"""Characters in an identifier or a label; a longer one is a document in the wrong column."""
+
+RATING_SCALE = (1.0, 5.0)
+"""Every source's ratings are mapped onto this scale."""
+
+PLAUSIBLE_AGE = (14.0, 100.0)
+"""Years. People who rent for themselves; default birth years such as 1900 show up as 116."""
+
+PLAUSIBLE_HEIGHT_CM = (120.0, 230.0)
+"""Centimetres. Adults beyond these are rarer than typing errors."""
+
+PLAUSIBLE_WEIGHT_KG = (30.0, 250.0)
+"""Kilograms. Adults beyond these are rarer than typing errors."""
+
+PLAUSIBLE_PRICE = (0.0, 1e6)
+"""Currency units per rental; free is possible, less than nothing is not."""
+
+PLAUSIBLE_CAPACITY = (0.0, 1e4)
+"""People or size units; clothing sizes begin at 0."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """The promise of one column."""
+
+    name: str
+    kind: Kind
+    required: bool = False
+    unique: bool = False
+    limits: tuple[float, float] | None = None
+    """Smallest and largest accepted number, both included."""
+
+
+def _required(name: str, kind: Kind) -> Column:
+    return Column(name, kind, required=True)
+
+
+def _key(name: str) -> Column:
+    return Column(name, "identifier", required=True, unique=True)
+
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "users": (
+        _key("user_id"),
+        _required("joined_at", "timestamp"),
+        Column("age", "number", limits=PLAUSIBLE_AGE),
+        Column("height_cm", "number", limits=PLAUSIBLE_HEIGHT_CM),
+        Column("weight_kg", "number", limits=PLAUSIBLE_WEIGHT_KG),
+        Column("segment", "text"),
+    ),
+    "rentals": (
+        _key("rental_id"),
+        Column("category", "text"),
+        Column("area", "text"),
+        Column("price", "number", limits=PLAUSIBLE_PRICE),
+        Column("capacity", "number", limits=PLAUSIBLE_CAPACITY),
+        _required("listed_at", "timestamp"),
+    ),
+    "ratings": (
+        _key("rating_id"),
+        _required("user_id", "identifier"),
+        _required("rental_id", "identifier"),
+        Column("rating", "number", required=True, limits=RATING_SCALE),
+        Column("source_rating", "number"),
+        Column("purpose", "text"),
+        _required("event_timestamp", "timestamp"),
+    ),
+}

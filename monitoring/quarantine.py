@@ -1,0 +1,73 @@
+"""Rows that broke a contract: kept whole, with the reason, until somebody repairs and replays them."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("table", "batch", "reason", "row")])
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def write(bad: pd.DataFrame, table: str, batch: str, folder: Path) -> Path:
+    """Write the rows of ``bad`` (a column ``reason``, any others) to ``folder/table/batch.parquet``.
+
+    The row itself is stored as JSON text, because a bad row may hold a word where a number belongs. Writing
+    a batch again replaces it; a batch without bad rows leaves no file.
+
+    Raises:
+        ValueError: ``bad`` has no reasons, or a name does not do as a file name.
+    """
+    for name in (table, batch):
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} does not do as a file name; use 1 to 128 letters, digits, '.', '_' and '-'"
+            )
+    if "reason" not in bad:
+        raise ValueError("bad rows need a column 'reason'; it comes from validate(...).bad")
+    path = folder / table / f"{batch}.parquet"
+    if bad.empty:
+        path.unlink(missing_ok=True)
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "table": [table] * len(bad),
+        "batch": [batch] * len(bad),
+        "reason": bad["reason"].tolist(),
+        "row": _as_json(bad.drop(columns="reason")),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(pa.table(columns, schema=_SCHEMA), temporary)
+    temporary.replace(path)
+    return path
+
+
+def count(folder: Path) -> dict[str, int]:
+    """Return table -> rows in quarantine; empty where nothing was ever quarantined."""
+    rows: dict[str, int] = {}
+    for path in _batches(folder):
+        rows[path.parent.name] = rows.get(path.parent.name, 0) + pq.read_metadata(path).num_rows
+    return rows
+
+
+def read(folder: Path, table: str) -> pd.DataFrame:
+    """Return the table's rows for repair and replay: their own columns, and ``reason`` and ``batch``."""
+    frames = [pq.read_table(path).to_pandas() for path in _batches(folder) if path.parent.name == table]
+    if not frames:
+        return pd.DataFrame({"reason": pd.Series(dtype=object), "batch": pd.Series(dtype=object)})
+    kept = pd.concat(frames, ignore_index=True)
+    rows = pd.DataFrame([json.loads(row) for row in kept["row"]], dtype=object)
+    return rows.assign(reason=kept["reason"], batch=kept["batch"])
+
+
+def _batches(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*/*.parquet") if not path.name.startswith("."))
+
+
+def _as_json(rows: pd.DataFrame) -> list[str]:
+    plain = rows.astype(object).where(rows.notna(), None)
+    return [json.dumps(row, default=str) for row in plain.to_dict(orient="records")]

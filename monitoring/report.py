@@ -1,0 +1,54 @@
+"""Charts of a drift comparison, for a flow's card or the control room."""
+
+from typing import Any
+
+import pandas as pd
+
+from monitoring.distribution import FEW_VALUES, binned, present, shares
+from monitoring.drift_report import DriftReport
+
+MOST_BINS = FEW_VALUES + 2
+"""Bars a reader can tell apart; rarer categories of a feature are left out of its chart."""
+
+_COLOURS = {"reference": "#9aa5b1", "current": "#d1495b"}
+
+
+def drift_chart(
+    report: DriftReport, reference: pd.DataFrame, current: pd.DataFrame, most: int = 6
+) -> dict[str, Any]:
+    """Return a Vega-Lite specification: both distributions of each drifted feature, largest effect first.
+
+    Without drift the features that moved most are shown, so that a card is never empty.
+
+    Args:
+        report: the comparison of the two frames.
+        reference: what the model was trained on.
+        current: what came after.
+        most: at most so many features.
+    """
+    import altair
+
+    ordered = sorted(
+        report.features, key=lambda feature: (-feature.drifted, -feature.effects.get("psi", 0.0))
+    )
+    charts = []
+    for feature in [each for each in ordered if each.drifted][:most] or ordered[:most]:
+        before, after = (present(frame, feature.name, feature.kind) for frame in (reference, current))
+        portions = shares(binned(before, after, feature.kind), feature.name)
+        portions = portions[portions["order"] < MOST_BINS]
+        charts.append(
+            altair.Chart(portions, title=f"{feature.name}: {feature.explanation}", width=520, height=160)
+            .mark_bar()
+            .encode(
+                x=altair.X("bin:N", sort=altair.SortField("order"), title=None),
+                xOffset=altair.XOffset("sample:N", sort=list(_COLOURS)),
+                y=altair.Y("share:Q", axis=altair.Axis(format="%"), title="share of rows"),
+                color=altair.Color(
+                    "sample:N",
+                    scale=altair.Scale(domain=list(_COLOURS), range=list(_COLOURS.values())),
+                    title=None,
+                ),
+                tooltip=["bin:N", "sample:N", altair.Tooltip("share:Q", format=".1%")],
+            )
+        )
+    return altair.vconcat(*charts).to_dict()

@@ -1,0 +1,41 @@
+"""Settings of monitoring, read from ``RENTALS_…`` environment variables."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class MonitoringSettings(BaseSettings):
+    """Where monitoring writes, and the thresholds at which it speaks up."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_")
+
+    home: Path = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes."""
+
+    mostly_bad_share: float = Field(default=0.5, gt=0, le=1)
+    """A batch with a larger share of bad rows stops: past one half the source is broken, not the rows."""
+
+    drift_false_discovery_level: float = Field(default=0.01, gt=0, lt=1)
+    """Expected share of false alarms among the features named as drifted (Benjamini-Hochberg)."""
+
+    drift_ks: float = Field(default=0.1, ge=0, le=1)
+    """Kolmogorov-Smirnov distance a numeric feature must exceed: a tenth of all rows lies elsewhere."""
+
+    drift_psi: float = Field(default=0.2, ge=0)
+    """Population stability index a categorical feature must exceed: above 0.2 credit scoring acts."""
+
+    drift_missing_share: float = Field(default=0.1, ge=0, le=1)
+    """Change in the share of missing values that counts as drift: a tenth of all rows lost or gained."""
+
+    drift_minimum_rows: int = Field(default=30, ge=2)
+    """Fewer independent values than this, on either side, are not judged: the tests are asymptotic."""
+
+    log_capacity: int = Field(default=20_000, ge=1)
+    """Entries the prediction log keeps waiting for the disk; past it new ones are counted as dropped."""
+
+    log_interval_seconds: float = Field(default=0.25, gt=0)
+    """Least time between two files of the prediction log: fresh enough for a canary, few enough files."""
