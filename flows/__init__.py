@@ -13,7 +13,8 @@ _home, _user = FlowSettings().home, getpass.getuser()
 for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "METAFLOW_CARD_LOCALROOT": str(_home / "metaflow" / "cards"),
+    # Metaflow reads cards from here, but would write them below the working folder.
+    "METAFLOW_CARD_LOCALROOT": str(_home / "metaflow" / ".metaflow" / "mf.cards"),
     "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(_home / "metaflow"),
     "METAFLOW_DEFAULT_DATASTORE": "local",
     "METAFLOW_DEFAULT_METADATA": "local",

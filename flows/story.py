@@ -7,7 +7,7 @@ import pandas as pd
 from feature_repo import readers
 from feature_repo.readers import SourceError
 
-LEAST_EVENTS = 2_000
+LEAST_EVENTS = 1_000
 """Fewer ratings than this in a period train no model and fill no canary."""
 
 

@@ -1,0 +1,1 @@
+"""What the recommender is: data, Lightning module, evaluation, ONNX export and registry."""

@@ -1,0 +1,148 @@
+"""Events to batches: the time-ordered split, and batches that share a catalogue snapshot."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from models.catalogues import Catalogues, utc
+from models.encoding import Encoding, Rows
+from models.settings import Hyperparameters
+
+DAY_SECONDS = 86_400
+
+
+class Batch(NamedTuple):
+    """Events of one snapshot, and that snapshot's catalogue.
+
+    ``target`` is the rental's position in the catalogue, or -1; ``weight`` is the event's weight in both
+    losses.
+    """
+
+    user_codes: Tensor
+    user_numbers: Tensor
+    rental_codes: Tensor
+    rental_numbers: Tensor
+    rating: Tensor
+    weight: Tensor
+    target: Tensor
+    catalogue_codes: Tensor
+    catalogue_numbers: Tensor
+
+
+def split_by_time(events: pd.DataFrame, test_from: pd.Timestamp | str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split into the events before ``test_from`` (UTC) and those from it on, each in order of time.
+
+    Raises:
+        ValueError: one of the two would be empty.
+    """
+    boundary = pd.Timestamp(test_from)
+    boundary = boundary.tz_localize("UTC") if boundary.tzinfo is None else boundary.tz_convert("UTC")
+    times = utc(events["event_timestamp"])
+    ordered = events.iloc[np.argsort(times.to_numpy(), kind="stable")]
+    late = utc(ordered["event_timestamp"]) >= boundary
+    if late.all() or not late.any():
+        raise ValueError(
+            f"no events on one side of {boundary}: they run from {times.min()} to {times.max()}; "
+            "choose a boundary between"
+        )
+    return ordered[~late].reset_index(drop=True), ordered[late].reset_index(drop=True)
+
+
+class EventDataset(Dataset[Batch]):
+    """Training events as tensors; fetched a whole batch at a time."""
+
+    def __init__(
+        self, events: pd.DataFrame, catalogues: Catalogues, encoding: Encoding, half_life_days: float
+    ) -> None:
+        """Encode all events and snapshots once."""
+        self.snapshots, positions = catalogues.locate(events)
+        self.catalogues = [_tensors(rows) for rows in catalogues.encode(encoding)]
+        self.user = _tensors(encoding.user.encode(events))
+        self.rental = _tensors(encoding.rental.encode(events))
+        self.rating = torch.from_numpy(events["rating"].to_numpy(np.float32))
+        self.target = torch.from_numpy(positions)
+        times = utc(events["event_timestamp"])
+        age = (times.max() - times).dt.total_seconds().to_numpy() / DAY_SECONDS
+        self.weight = torch.from_numpy(np.exp2(-age / half_life_days).astype(np.float32))
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.rating)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Return the events ``indices``, which are all of one snapshot."""
+        rows = torch.tensor(indices)
+        # Events before the first snapshot have no target; any catalogue serves as their (unused) one.
+        catalogue = self.catalogues[max(int(self.snapshots[indices[0]]), 0)]
+        return Batch(
+            self.user[0][rows],
+            self.user[1][rows],
+            self.rental[0][rows],
+            self.rental[1][rows],
+            self.rating[rows],
+            self.weight[rows],
+            self.target[rows],
+            *catalogue,
+        )
+
+
+class SnapshotBatchSampler(Sampler[list[int]]):
+    """Batches of events which share a snapshot, in an order drawn anew each epoch from the seed."""
+
+    def __init__(self, snapshots: np.ndarray, batch_size: int, seed: int) -> None:
+        """Group event numbers by ``snapshots`` [events]."""
+        self.groups = [np.flatnonzero(snapshots == number) for number in np.unique(snapshots)]
+        self.batch_size = batch_size
+        self.generator = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        return sum(-(-len(group) // self.batch_size) for group in self.groups)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield lists of event numbers."""
+        batches = []
+        for group in self.groups:
+            shuffled = self.generator.permutation(group)
+            batches += [
+                shuffled[start : start + self.batch_size] for start in range(0, len(group), self.batch_size)
+            ]
+        for number in self.generator.permutation(len(batches)):
+            yield batches[number].tolist()
+
+
+class EventData(pl.LightningDataModule):
+    """Training batches for the Trainer."""
+
+    def __init__(
+        self,
+        events: pd.DataFrame,
+        catalogues: Catalogues,
+        encoding: Encoding,
+        hyperparameters: Hyperparameters,
+    ) -> None:
+        """Encode ``events``, the training events, against their ``catalogues``."""
+        super().__init__()
+        self.dataset = EventDataset(events, catalogues, encoding, hyperparameters.recency_half_life_days)
+        self.sampler = SnapshotBatchSampler(
+            self.dataset.snapshots, hyperparameters.batch_size, hyperparameters.seed
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader; tensors are in memory, so worker processes would only cost."""
+        return DataLoader(self.dataset, batch_sampler=self.sampler, collate_fn=_as_is)
+
+
+def _tensors(rows: Rows) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(rows.codes), torch.from_numpy(rows.numbers)
+
+
+def _as_is(batch: Any) -> Any:
+    # The dataset fetches whole batches, so there is nothing to collate.
+    return batch

@@ -1,0 +1,115 @@
+"""The recommender: ranks a catalogue for a user and predicts ratings, by matrix products."""
+
+import logging
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from models.data import Batch
+from models.encoding import UNKNOWN, Encoding
+from models.losses import ranking_loss, rating_loss
+from models.settings import Hyperparameters
+from models.towers import RentalSide, RentalVectors, UserSide, UserVectors
+
+log = logging.getLogger(__name__)
+
+RATING_SCALE = (1.0, 5.0)
+"""Predicted ratings are cut to the scale of the ratings."""
+
+
+class Recommender(pl.LightningModule):
+    """Two towers for ranking (full softmax) and two for ratings; ids are masked at random in training."""
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        user_numbers: np.ndarray,
+        rental_numbers: np.ndarray,
+        mean_rating: float,
+        hyperparameters: Hyperparameters,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            encoding: vocabularies of both sides.
+            user_numbers: raw training numbers [rows, user_numeric], from which bins are learnt.
+            rental_numbers: raw training numbers [rows, rental_numeric].
+            mean_rating: where predicted ratings start, 1..5.
+            hyperparameters: sizes, rates and seed.
+        """
+        super().__init__()
+        self.encoding, self.hyperparameters = encoding, hyperparameters
+        h = hyperparameters
+        rating = (h.rating_dimension, h.rating_hidden, h.rating_dropout)
+        ranking = (h.ranking_dimension, h.ranking_dropout)
+        self.user_side = UserSide(encoding.user, user_numbers, ranking, rating)
+        self.rental_side = RentalSide(encoding.rental, rental_numbers, h.ranking_dimension, rating)
+        self.mean_rating = torch.nn.Parameter(torch.tensor(float(mean_rating)))
+        self._epoch_losses: list[tuple[float, float]] = []
+
+    @staticmethod
+    def scores(user: UserVectors, rentals: RentalVectors) -> Tensor:
+        """Return ranking scores [users, rentals]; higher is better, only differences mean something."""
+        return user.ranking @ rentals.ranking.T + rentals.ranking_bias
+
+    def ratings(self, user: UserVectors, rentals: RentalVectors) -> Tensor:
+        """Return predicted ratings [users, rentals], cut to 1..5."""
+        terms = self.mean_rating + user.rating_bias.unsqueeze(1) + rentals.rating_bias
+        return torch.clamp(terms + user.rating @ rentals.rating.T, *RATING_SCALE)
+
+    def paired_ratings(self, user: UserVectors, rentals: RentalVectors) -> Tensor:
+        """Return the uncut rating of each user for the rental in the same row [rows]."""
+        terms = self.mean_rating + user.rating_bias + rentals.rating_bias
+        return terms + (user.rating * rentals.rating).sum(dim=1)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Return the sum of both losses."""
+        user = self.user_side(self._mask_ids(batch.user_codes), batch.user_numbers)
+        catalogue = self.rental_side(self._mask_ids(batch.catalogue_codes), batch.catalogue_numbers)
+        rented = self.rental_side(self._mask_ids(batch.rental_codes), batch.rental_numbers)
+        ranking = ranking_loss(self.scores(user, catalogue), batch.target, batch.weight)
+        rating = rating_loss(self.paired_ratings(user, rented), batch.rating, batch.weight)
+        self._epoch_losses.append((float(ranking.detach()), float(rating.detach())))
+        return ranking + rating
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's mean losses, one line."""
+        ranking, rating = np.mean(self._epoch_losses, axis=0)
+        epochs = self.hyperparameters.epochs
+        log.info(
+            "epoch %d/%d: ranking loss %.4f, rating loss %.4f",
+            self.current_epoch + 1,
+            epochs,
+            ranking,
+            rating,
+        )
+        self._epoch_losses.clear()
+
+    def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
+        """AdamW with a linear decay to zero; each half has its own rate and weight decay."""
+        h = self.hyperparameters
+        vectors: list[torch.nn.Parameter] = []
+        scalars: list[torch.nn.Parameter] = []
+        rating: list[torch.nn.Parameter] = []
+        for name, parameter in self.named_parameters():
+            if "popularity" in name:
+                scalars.append(parameter)
+            else:
+                (vectors if "ranking" in name else rating).append(parameter)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": vectors, "lr": h.ranking_learning_rate, "weight_decay": h.ranking_weight_decay},
+                {"params": scalars, "lr": h.ranking_learning_rate, "weight_decay": 0.0},
+                {"params": rating, "lr": h.rating_learning_rate, "weight_decay": h.rating_weight_decay},
+            ]
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _mask_ids(self, codes: Tensor) -> Tensor:
+        hidden = torch.rand(len(codes), device=codes.device) < self.hyperparameters.id_masking
+        ids = codes[:, :1].masked_fill(hidden.unsqueeze(1), UNKNOWN)
+        return torch.cat([ids, codes[:, 1:]], dim=1)

@@ -1,0 +1,230 @@
+"""The registry of trained models: MLflow runs, versions with their lineage, and the aliases that serve."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.evaluation import Evaluation
+from models.settings import ModelSettings
+
+# MLflow reads these when it is imported: nothing is reported to anybody.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+CHAMPION = "champion"
+"""Alias of the version that serves."""
+
+CHALLENGER = "challenger"
+"""Alias of the version that is on trial."""
+
+EXPERIMENT = "rental-recommender"
+"""MLflow experiment of the training runs."""
+
+REQUIREMENTS = ["onnxruntime", "numpy"]
+"""What the logged model needs; given, so that MLflow does not start a process to find out."""
+
+MODEL_FILE = "model.onnx"
+"""Name which MLflow's ONNX flavour gives the model inside its folder."""
+
+
+class RegistryError(LookupError):
+    """The registry has no such version or alias; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered model.
+
+    Attributes:
+        version: number in the registry, from 1.
+        path: the ONNX file on this machine.
+        metrics: figures of the evaluation, and the parity if it was given.
+        lineage: dataset hash, feature service, commit and so on, as they were given.
+        aliases: such as ``champion``.
+    """
+
+    version: int
+    path: Path
+    metrics: dict[str, float]
+    lineage: dict[str, str]
+    aliases: tuple[str, ...]
+
+
+class Registry:
+    """Versions of one registered model in the MLflow store that the settings name."""
+
+    def __init__(self, settings: ModelSettings | None = None) -> None:
+        """None takes the settings of the environment; the store is opened at first use."""
+        self.settings = settings or ModelSettings()
+
+    def register(self, onnx_path: Path, evaluation: Evaluation | None, lineage: Mapping[str, Any]) -> int:
+        """Log the model in MLflow's ONNX flavour and make it a new version, without any alias.
+
+        Args:
+            onnx_path: file written by ``models.export.export``.
+            evaluation: its figures, which become metrics and an artifact; None where nobody measured it.
+            lineage: where it comes from; each becomes a parameter of the run and a tag of the version,
+                numbers (such as ``onnx_max_abs_diff``) also a metric.
+
+        Returns:
+            The version's number.
+        """
+        import mlflow
+        import onnx
+
+        client = self._client
+        model = onnx.load(onnx_path)
+        mlflow.set_tracking_uri(self.settings.tracking_uri)
+        with mlflow.start_run(experiment_id=self._experiment(), run_name=onnx_path.stem) as run:
+            mlflow.log_params(dict(lineage))
+            mlflow.log_metrics(_numbers(lineage))
+            if evaluation:
+                mlflow.log_metrics(_metrics(evaluation))
+                mlflow.log_dict(evaluation.to_dict(), "evaluation.json")
+            # External data would split the weights from the graph; the file is to stay self-contained.
+            logged = mlflow.onnx.log_model(
+                model, name="model", pip_requirements=REQUIREMENTS, save_as_external_data=False
+            )
+        self._ensure_model()
+        version = client.create_model_version(
+            self.settings.registered_model,
+            logged.model_uri,
+            run.info.run_id,
+            tags={key: str(value) for key, value in lineage.items()},
+            model_id=logged.model_id,
+        )
+        return int(version.version)
+
+    def get(self, version: int) -> ModelVersion:
+        """Return a version by number.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version(self.settings.registered_model, str(version))
+        except MlflowException as error:
+            raise RegistryError(f"the registry has no version {version}; `versions()` lists them") from error
+        return self._typed(found)
+
+    def versions(self) -> list[int]:
+        """Return all version numbers, ascending."""
+        found = self._client.search_model_versions(f"name='{self.settings.registered_model}'")
+        return sorted(int(version.version) for version in found)
+
+    def champion(self) -> ModelVersion:
+        """Return the version that serves.
+
+        Raises:
+            RegistryError: no version was promoted yet.
+        """
+        return self._by_alias(CHAMPION, "train one with `make demo` or `python flows/train.py run`")
+
+    def challenger(self) -> ModelVersion:
+        """Return the version on trial.
+
+        Raises:
+            RegistryError: none is on trial.
+        """
+        return self._by_alias(CHALLENGER, "train one with `python flows/train.py run`")
+
+    def set_alias(self, alias: str, version: int) -> None:
+        """Point ``alias`` at ``version``; RegistryError where there is no such version."""
+        self.get(version)
+        self._client.set_registered_model_alias(self.settings.registered_model, alias, str(version))
+
+    def remove_alias(self, alias: str) -> None:
+        """Point ``alias`` at nothing, as after a rollback."""
+        self._client.delete_registered_model_alias(self.settings.registered_model, alias)
+
+    def promote(self, version: int) -> None:
+        """Make ``version`` the champion; if it was the challenger, there is none afterwards."""
+        self.set_alias(CHAMPION, version)
+        if CHALLENGER in self.get(version).aliases:
+            self.remove_alias(CHALLENGER)
+
+    @cached_property
+    def _client(self) -> "MlflowClient":
+        from mlflow import MlflowClient
+
+        if not self.settings.mlflow_tracking_uri:
+            self.settings.mlflow.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(self.settings.tracking_uri, self.settings.tracking_uri)
+
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found:
+            return str(found.experiment_id)
+        local = not self.settings.mlflow_tracking_uri
+        artifacts = (self.settings.mlflow / "artifacts").resolve().as_uri() if local else None
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+
+    def _ensure_model(self) -> None:
+        name = self.settings.registered_model
+        if not self._client.search_registered_models(f"name='{name}'"):
+            self._client.create_registered_model(name)
+
+    def _by_alias(self, alias: str, remedy: str) -> ModelVersion:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version_by_alias(self.settings.registered_model, alias)
+        except MlflowException as error:
+            raise RegistryError(f"there is no {alias} model yet; {remedy}") from error
+        return self._typed(found)
+
+    def _typed(self, found: "MlflowVersion") -> ModelVersion:
+        uri = f"models:/{found.name}/{found.version}"
+        return ModelVersion(
+            int(found.version),
+            download(uri, self.settings),
+            dict(self._client.get_run(str(found.run_id)).data.metrics),
+            dict(found.tags),
+            tuple(found.aliases),
+        )
+
+
+def download(uri: str, settings: ModelSettings | None = None) -> Path:
+    """Return the ONNX file of a registry address such as ``models:/rental-recommender@champion``.
+
+    Raises:
+        RegistryError: the address names no model of the registry.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    address = (settings or ModelSettings()).tracking_uri
+    mlflow.set_tracking_uri(address)
+    try:
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=address)
+    except MlflowException as error:
+        raise RegistryError(
+            f"the registry has no {uri}; train one with `python flows/train.py run`"
+        ) from error
+    return Path(folder) / MODEL_FILE
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float]:
+    figures = evaluation.to_dict()
+    flat = {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
+    for name, value in figures.items():
+        if name.endswith("_interval"):
+            flat |= {f"{name}_low": value[0], f"{name}_high": value[1]}
+    return flat | evaluation.baselines
+
+
+def _numbers(lineage: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        key: float(value)
+        for key, value in lineage.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }

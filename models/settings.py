@@ -1,0 +1,84 @@
+"""Settings of training and of the registry, read from ``RENTALS_…`` environment variables."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class ModelSettings(BaseSettings):
+    """Where trained models and their records live."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_")
+
+    home: Path = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes."""
+
+    mlflow_tracking_uri: str = ""
+    """MLflow server; empty keeps runs and versions in a SQLite file under ``home``."""
+
+    registered_model: str = "rental-recommender"
+    """Name of the model in the MLflow registry."""
+
+    @property
+    def mlflow(self) -> Path:
+        """Folder of MLflow's database and artifacts."""
+        return self.home / "mlflow"
+
+    @property
+    def tracking_uri(self) -> str:
+        """Address of the tracking store and the registry."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow.resolve() / 'mlflow.db'}"
+
+
+class Hyperparameters(BaseSettings):
+    """How the recommender is trained; the defaults were tuned on Rent the Runway."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_", frozen=True)
+
+    seed: int = 7
+    """Seed of initial weights, batch order, dropout and id masking."""
+
+    epochs: int = Field(4, ge=1)
+    """Passes over the training events."""
+
+    batch_size: int = Field(512, ge=1)
+    """Events of one catalogue snapshot in a step."""
+
+    ranking_dimension: int = Field(64, ge=1)
+    """Length of the vectors whose dot product ranks."""
+
+    ranking_learning_rate: float = Field(0.012, gt=0)
+    """Peak step of AdamW for the ranking half; low rates underfit badly."""
+
+    ranking_weight_decay: float = Field(0.5, ge=0)
+    """Weight decay of the ranking vectors; scalar popularity weights have none."""
+
+    ranking_dropout: float = Field(0.3, ge=0, lt=1)
+    """Dropout on the user's ranking vector."""
+
+    rating_dimension: int = Field(12, ge=1)
+    """Length of embeddings and of the vectors whose dot product enters the rating."""
+
+    rating_hidden: int = Field(64, ge=1)
+    """Width of the hidden layer of the rating half."""
+
+    rating_learning_rate: float = Field(0.001, gt=0)
+    """Peak step of AdamW for the rating half."""
+
+    rating_weight_decay: float = Field(0.01, ge=0)
+    """Weight decay of the rating half."""
+
+    rating_dropout: float = Field(0.4, ge=0, lt=1)
+    """Dropout in the hidden layers of the rating half."""
+
+    id_masking: float = Field(0.5, ge=0, le=1)
+    """Share of user and rental ids hidden in training, so that unseen ids fall back on features."""
+
+    minimum_user_events: int = Field(5, ge=1)
+    """Users with fewer training events get no embedding of their own: they could only be memorised."""
+
+    recency_half_life_days: float = Field(730.0, gt=0)
+    """Age at which an event weighs half in both losses."""

@@ -1,0 +1,97 @@
+"""Training: events and catalogue snapshots in, a fitted recommender out."""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+
+from models.catalogues import Catalogues, utc
+from models.columns import Columns
+from models.data import EventData
+from models.encoding import Encoding, numbers
+from models.recommender import RATING_SCALE, Recommender
+from models.settings import Hyperparameters
+
+log = logging.getLogger(__name__)
+# The Trainer's remarks on hardware and products are not about this training.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+
+def fit(
+    train_events: pd.DataFrame,
+    catalogues: pd.DataFrame,
+    columns: Columns,
+    hyperparameters: Hyperparameters | None = None,
+    folder: Path | None = None,
+) -> Recommender:
+    """Train a recommender; the same frames and seed give the same weights on a CPU.
+
+    Args:
+        train_events: one row per rating, with features as of the event.
+        catalogues: snapshots of the whole catalogue, with features as of ``snapshot_at``.
+        columns: names of the features.
+        hyperparameters: None takes the defaults and the environment.
+        folder: where the Trainer may write; None takes a temporary folder.
+
+    Returns:
+        The recommender, in evaluation mode, on the CPU.
+
+    Raises:
+        ColumnError: a frame lacks columns or rows.
+        ValueError: a rating is missing or off the scale 1..5.
+    """
+    hyperparameters = hyperparameters or Hyperparameters()
+    columns.check_events(train_events)
+    off_scale = ~train_events["rating"].between(*RATING_SCALE)
+    if off_scale.any():
+        raise ValueError(
+            f"{off_scale.sum()} ratings are not within 1..5; map the source's scale when reading it"
+        )
+    before = catalogues[utc(catalogues["snapshot_at"]) <= utc(train_events["event_timestamp"]).max()]
+    snapshots = Catalogues(before, columns)
+    pl.seed_everything(hyperparameters.seed, verbose=False)
+    encoding = Encoding.fit(train_events, columns, hyperparameters.minimum_user_events)
+    model = Recommender(
+        encoding,
+        numbers(train_events, columns.user_numeric),
+        numbers(before, columns.rental_numeric),
+        float(train_events["rating"].mean()),
+        hyperparameters,
+    )
+    data = EventData(train_events, snapshots, encoding, hyperparameters)
+    log.info("training on %d events, %d snapshots", len(train_events), len(snapshots.times))
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        trainer = pl.Trainer(
+            max_epochs=hyperparameters.epochs,
+            accelerator="cpu",
+            deterministic=True,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=folder or temporary,
+        )
+        with _one_thread():
+            trainer.fit(model, data)
+    # The trainer holds the events: without it they can be freed while the model lives on.
+    model.trainer = None
+    return model.eval()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # The matrices are small: a second thread saves a sixth on an idle machine, costs tenfold on a busy one,
+    # and makes the sums, and so the weights, depend on the number of cores.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""How the recommender is served: manifest, Triton, Envoy, the local runtime, rollout, API and client."""

@@ -1,0 +1,141 @@
+"""The HTTP API: recommendations, the features behind them, and feedback."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Path, Query, Response
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+
+from feature_repo.schema import RATING_SCALE
+from monitoring.prediction_log import Feedback, PredictionLog
+from serving import problems
+from serving.components import load_state
+from serving.online_features import FeatureStore, FeaturesUnavailableError, OnlineFeatureReader
+from serving.recommend import Recommendation, Recommender
+from serving.runtime import applied
+from serving.settings import ServingSettings
+
+LONGEST_ID = 128
+"""Characters of an id; a longer one is a mistake of the caller."""
+
+LARGEST_K = 100
+"""Rentals that a model ranks for one user."""
+
+Identifier = Annotated[str, Path(min_length=1, max_length=LONGEST_ID)]
+
+INDEX = """<!doctype html><title>Rental recommendations</title>
+<h1>Rental recommendations</h1>
+<ul>
+<li><a href="/users/1/recommendations?k=10">/users/{user_id}/recommendations?k=10&amp;purpose=</a>
+<li><a href="/users/1/features">/users/{user_id}/features</a>
+<li><a href="/rentals/1/features">/rentals/{rental_id}/features</a>
+<li>POST /feedback: request_id, user_id, rental_id, rating (1 to 5, or null for a click)
+<li><a href="/docs">documentation</a>, <a href="/readyz">readiness</a>
+</ul>
+"""
+
+
+class FeedbackMessage(BaseModel):
+    """What a user says to a recommended rental: a rating, or null for a click."""
+
+    request_id: str = Field(min_length=1, max_length=LONGEST_ID)
+    user_id: str = Field(min_length=1, max_length=LONGEST_ID)
+    rental_id: str = Field(min_length=1, max_length=LONGEST_ID)
+    rating: float | None = Field(
+        None, strict=True, ge=RATING_SCALE[0], le=RATING_SCALE[1], allow_inf_nan=False
+    )
+
+
+def open_feast(settings: ServingSettings) -> FeatureStore:
+    """Open Feast's online store; slow, because Feast is."""
+    from feature_repo.settings import FeatureSettings
+    from feature_repo.store import OnlineFeatures
+
+    return OnlineFeatures(FeatureSettings(home=settings.home))
+
+
+def create_app(settings: ServingSettings | None = None, store: FeatureStore | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: read from the environment by default.
+        store: online features; Feast's by default.
+
+    Raises:
+        RuntimeError: no local runtime was started for the settings' home.
+    """
+    settings = settings or ServingSettings()
+    state = load_state(settings)
+    if state is None:
+        raise RuntimeError(f"nothing is served from {settings.home}: run `python -m serving up MANIFEST`")
+    log = PredictionLog(settings.lake)
+    features = OnlineFeatureReader(
+        lambda: store or open_feast(settings), settings.features_seconds, settings.rental_cache_seconds
+    )
+    recommender = Recommender(settings, state.gateway_url, features, log)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await features.open()
+        yield
+        await recommender.close()
+        features.close()
+        log.close()
+
+    app = FastAPI(title="Rental recommendations", lifespan=lifespan)
+    problems.install(app)
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    async def index() -> str:
+        return INDEX
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    async def readyz(response: Response) -> dict[str, Any]:
+        ready = await recommender.is_ready()
+        if not ready:
+            response.status_code = 503
+        try:
+            await features.user("")
+            reason = None
+        except FeaturesUnavailableError as error:
+            reason = str(error)
+        deployment = applied(settings)
+        return {"ready": ready, "degraded": reason, "weights": deployment.weights if deployment else {}}
+
+    # Ids may hold slashes, hence ``path``.
+    @app.get("/users/{user_id:path}/recommendations")
+    async def recommendations(
+        user_id: Identifier,
+        k: Annotated[int, Query(ge=1, le=LARGEST_K)] = 10,
+        purpose: Annotated[str | None, Query(max_length=LONGEST_ID)] = None,
+    ) -> Recommendation:
+        return await recommender.recommend(user_id, k, purpose)
+
+    @app.get("/users/{user_id:path}/features")
+    async def user_features(user_id: Identifier) -> dict[str, Any]:
+        return {"user_id": user_id, "features": await _available(features.user(user_id))}
+
+    @app.get("/rentals/{rental_id:path}/features")
+    async def rental_features(rental_id: Identifier) -> dict[str, Any]:
+        return {"rental_id": rental_id, "features": (await _available(features.rentals([rental_id])))[0]}
+
+    @app.post("/feedback", status_code=202)
+    async def feedback(message: FeedbackMessage) -> dict[str, str]:
+        log.feedback(Feedback(**message.model_dump(), timestamp=datetime.now(UTC)))
+        return {"status": "accepted"}
+
+    return app
+
+
+async def _available(reading: Any) -> Any:
+    try:
+        return await reading
+    except FeaturesUnavailableError as error:
+        raise HTTPException(503, f"{error}; materialize features first") from error

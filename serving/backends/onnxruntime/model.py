@@ -1,0 +1,79 @@
+"""Python-based Triton backend which hosts ``model.onnx`` by the onnxruntime package.
+
+It stands in for Triton's own ``onnxruntime`` backend where that is not installed: the same model
+repository (``config.pbtxt`` with ``backend: "onnxruntime"`` and ``1/model.onnx``) runs on both.
+It runs in Triton's environment and imports nothing of this project.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+DEFAULT_THREADS = "1"
+"""Threads of one inference. Small models gain nothing from more, and predictors share the machine."""
+
+
+def _session_options(parameters: dict[str, dict[str, str]]) -> onnxruntime.SessionOptions:
+    """Options by the names that Triton's own backend reads from the model's ``parameters``."""
+    options = onnxruntime.SessionOptions()
+    for name, attribute in (
+        ("intra_op_thread_count", "intra_op_num_threads"),
+        ("inter_op_thread_count", "inter_op_num_threads"),
+    ):
+        threads = parameters.get(name, {}).get("string_value", DEFAULT_THREADS)
+        setattr(options, attribute, int(threads))
+    return options
+
+
+def _decode(tensor: np.ndarray) -> np.ndarray:
+    """Bytes, as Triton carries strings, to text, as onnxruntime takes them; numbers stay as they are."""
+    if tensor.dtype != np.object_:
+        return tensor
+    text = [value.decode() for value in tensor.ravel()]
+    return np.array(text, dtype=np.object_).reshape(tensor.shape)
+
+
+def _encode(tensor: np.ndarray) -> np.ndarray:
+    if tensor.dtype != np.object_:
+        return tensor
+    return np.array([value.encode() for value in tensor.ravel()], dtype=np.object_).reshape(tensor.shape)
+
+
+class TritonPythonModel:
+    """One loaded model; Triton calls the methods by these names."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the ONNX file which the model's configuration names."""
+        config: dict[str, Any] = json.loads(args["model_config"])
+        filename = config.get("default_model_filename") or "model.onnx"
+        path = Path(args["model_repository"]) / args["model_version"] / filename
+        self._session = onnxruntime.InferenceSession(
+            path, _session_options(config.get("parameters", {})), providers=["CPUExecutionProvider"]
+        )
+        self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        self._outputs = {tensor.name for tensor in self._session.get_outputs()}
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request by itself: what is wrong with one must not fail its neighbours."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            feeds = {
+                name: _decode(pb_utils.get_input_tensor_by_name(request, name).as_numpy())
+                for name in self._inputs
+            }
+            wanted = [name for name in request.requested_output_names() if name in self._outputs]
+            results = self._session.run(wanted, feeds)
+            tensors = [
+                pb_utils.Tensor(name, _encode(result)) for name, result in zip(wanted, results, strict=True)
+            ]
+        except Exception as error:
+            return pb_utils.InferenceResponse(
+                output_tensors=[], error=pb_utils.TritonError(f"{type(error).__name__}: {error}")
+            )
+        return pb_utils.InferenceResponse(output_tensors=tensors)

@@ -1,0 +1,123 @@
+"""Online features for the API: late or absent ones degrade an answer, they do not prevent it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+from feature_repo.names import RENTAL_FEATURES, USER_FEATURES
+
+T = TypeVar("T")
+FeatureValues = Mapping[str, float | str | None]
+
+REOPEN_SECONDS = 10.0
+"""Time after which a store that cannot be opened, or fails, is opened anew: that costs a part of a second."""
+
+NO_USER_FEATURES: FeatureValues = {feature.name: None for feature in USER_FEATURES}
+NO_RENTAL_FEATURES: FeatureValues = {feature.name: None for feature in RENTAL_FEATURES}
+
+
+class FeatureStore(Protocol):
+    """What the API needs of the feature store."""
+
+    def user(self, user_id: str) -> Mapping[str, float | str | None]:
+        """Features of a user by name, None where unknown."""
+
+    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
+        """Features of a rental by name, None where unknown."""
+
+
+class FeaturesUnavailableError(RuntimeError):
+    """The feature store cannot be opened, fails, or is late."""
+
+
+class OnlineFeatureReader:
+    """Reads from a store in one thread, because stores are not made for several, and never waits for long."""
+
+    def __init__(self, open_store: Callable[[], FeatureStore], seconds: float, cache_seconds: float) -> None:
+        """Take a store which is opened at the first use.
+
+        Args:
+            open_store: opens the store; tried again later if it fails.
+            seconds: longest wait for an answer of the store.
+            cache_seconds: how long the features of a rental are kept.
+        """
+        self._open_store = open_store
+        self._seconds = seconds
+        self._cache_seconds = cache_seconds
+        self._store: FeatureStore | None = None
+        self._next_try = 0.0
+        self._reason = ""
+        self._rentals: dict[str, tuple[float, FeatureValues]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="features")
+
+    async def open(self) -> None:
+        """Open the store, however long it takes; a failure is told by ``user`` and ``rentals``."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._try_to_open)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def user(self, user_id: str) -> FeatureValues:
+        """Features of a user by name, all None for an unknown one.
+
+        Raises:
+            FeaturesUnavailableError: with the reason.
+        """
+        return await self._run(lambda store: {**NO_USER_FEATURES, **store.user(user_id)})
+
+    async def rentals(self, rental_ids: list[str]) -> list[FeatureValues]:
+        """Features of rentals, in order; those read lately come from memory.
+
+        Raises:
+            FeaturesUnavailableError: with the reason.
+        """
+        now = time.monotonic()
+        kept = {name: entry for name in rental_ids if (entry := self._rentals.get(name)) and entry[0] > now}
+        missing = [name for name in rental_ids if name not in kept]
+        if missing:
+
+            def read(store: FeatureStore) -> dict[str, FeatureValues]:
+                return {name: {**NO_RENTAL_FEATURES, **store.rental(name)} for name in missing}
+
+            found = await self._run(read)
+            fresh = {name: (now + self._cache_seconds, values) for name, values in found.items()}
+            self._rentals.update(fresh)
+            kept |= fresh
+        return [kept[name][1] for name in rental_ids]
+
+    async def _run(self, read: Callable[[FeatureStore], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(loop.run_in_executor(self._thread, self._read, read), self._seconds)
+        except TimeoutError as error:
+            raise FeaturesUnavailableError(f"online features took longer than {self._seconds:g} s") from error
+        except FeaturesUnavailableError:
+            raise
+        except Exception as error:
+            # Whatever a store fails with, the user still gets an answer, which says why it is degraded.
+            raise FeaturesUnavailableError(
+                f"online features failed: {type(error).__name__}: {error}"
+            ) from error
+
+    def _read(self, read: Callable[[FeatureStore], T]) -> T:
+        if self._store is None and time.monotonic() >= self._next_try:
+            self._try_to_open()
+        if self._store is None:
+            raise FeaturesUnavailableError(self._reason)
+        try:
+            return read(self._store)
+        except Exception:
+            # It may have been opened before its features were registered.
+            if time.monotonic() >= self._next_try:
+                self._try_to_open()
+            raise
+
+    def _try_to_open(self) -> None:
+        self._next_try = time.monotonic() + REOPEN_SECONDS
+        try:
+            self._store = self._open_store()
+        except Exception as error:
+            self._reason = f"the feature store cannot be opened: {type(error).__name__}: {error}"

@@ -1,0 +1,51 @@
+"""Processes of the local runtime, found by a mark in their environment even when their parent is gone."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+MARK = "RENTALS_RUNTIME"
+"""Variable which every process of a runtime inherits; its value is the runtime's home."""
+
+POLL_SECONDS = 0.05
+"""Time between two looks at processes that are ending."""
+
+
+def mark(home: Path) -> dict[str, str]:
+    """Variables which mark a process as one of the runtime of ``home``."""
+    return {MARK: str(home.resolve())}
+
+
+def find_marked(home: Path) -> set[int]:
+    """Ids of the living processes of the runtime of ``home``."""
+    wanted = f"{MARK}={home.resolve()}".encode()
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            # A process that has ended and waits for its parent has no environment left.
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def end_marked(home: Path, seconds: float) -> None:
+    """End every process of the runtime of ``home``, at first politely, after ``seconds`` by force."""
+    deadline = time.monotonic() + seconds
+    _signal(find_marked(home), signal.SIGTERM)
+    while remaining := find_marked(home):
+        if time.monotonic() > deadline:
+            _signal(remaining, signal.SIGKILL)
+        time.sleep(POLL_SECONDS)
+
+
+def _signal(processes: set[int], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            os.kill(process, number)
+        except ProcessLookupError:
+            continue

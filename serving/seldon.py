@@ -1,0 +1,108 @@
+"""SeldonDeployment: the one description of what is served, on a laptop and on a cluster.
+
+The types hold the part of ``machinelearning.seldon.io/v1`` that this project uses and refuse other fields.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FULL_TRAFFIC = 100
+"""Weights are whole percentages."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Metadata(_Part):
+    """Name of the deployment and the switches that Seldon reads from annotations."""
+
+    name: str
+    namespace: str = "default"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class Resources(_Part):
+    """What a container asks for and may use, in Kubernetes quantities."""
+
+    requests: dict[str, str | int] = {}
+    limits: dict[str, str | int] = {}
+
+
+class Container(_Part):
+    """A container of a predictor; one named like the graph overrides Seldon's own."""
+
+    name: str
+    image: str | None = None
+    resources: Resources | None = None
+
+
+class PodSpec(_Part):
+    """Containers of a predictor's pod."""
+
+    containers: list[Container] = Field(min_length=1)
+
+
+class ComponentSpec(_Part):
+    """Pod template of a predictor."""
+
+    spec: PodSpec
+
+
+class Graph(_Part):
+    """The model server of a predictor."""
+
+    name: str
+    implementation: Literal["TRITON_SERVER"]
+    modelUri: str = Field(min_length=1)  # noqa: N815
+    type: Literal["MODEL"] = "MODEL"
+
+
+class Predictor(_Part):
+    """One version of the model and its share of the traffic, in percent."""
+
+    name: str
+    graph: Graph
+    traffic: int = Field(0, ge=0, le=FULL_TRAFFIC)
+    shadow: bool = False
+    replicas: int = Field(1, ge=0)
+    componentSpecs: list[ComponentSpec] = []  # noqa: N815
+
+
+class Spec(_Part):
+    """Predictors of the deployment and the protocol they speak."""
+
+    name: str | None = None
+    protocol: Literal["v2"]
+    predictors: list[Predictor] = Field(min_length=1)
+
+
+class SeldonDeployment(_Part):
+    """A deployment as Seldon reads it."""
+
+    apiVersion: Literal["machinelearning.seldon.io/v1"]  # noqa: N815
+    kind: Literal["SeldonDeployment"]
+    metadata: Metadata
+    spec: Spec
+
+    @property
+    def live(self) -> list[Predictor]:
+        """Predictors that answer users; the champion stands first."""
+        return [predictor for predictor in self.spec.predictors if not predictor.shadow]
+
+    @property
+    def shadow(self) -> Predictor | None:
+        """The predictor that gets a copy of the traffic, if there is one."""
+        return next((predictor for predictor in self.spec.predictors if predictor.shadow), None)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        """Percent of the traffic by the name of the predictor."""
+        return {predictor.name: predictor.traffic for predictor in self.live}
+
+    @property
+    def model_name(self) -> str:
+        """Name under which every predictor serves its model."""
+        return self.spec.predictors[0].graph.name

@@ -1,0 +1,136 @@
+"""Settings of serving, read from ``RENTALS_…`` environment variables."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class ServingSettings(BaseSettings):
+    """What is served, where it listens and how long each part may take."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_")
+
+    home: Path = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes."""
+
+    deployment_name: str = "rentals"
+    """Name of the SeldonDeployment."""
+
+    namespace: str = "rentals"
+    """Kubernetes namespace of the deployment; part of the gateway's paths."""
+
+    model_name: str = "rental-recommender"
+    """Name of the model in every predictor's Triton repository."""
+
+    api_port: int = Field(0, ge=0, le=65535)
+    """Port of the HTTP API; 0 takes a free one and keeps it."""
+
+    gateway_port: int = Field(0, ge=0, le=65535)
+    """Port of Envoy, the gateway of all predictors; 0 takes a free one and keeps it."""
+
+    triton_python: Path = CHECKOUT / ".venvs/triton/bin/python"
+    """Python of Triton's own environment (``serving/triton-requirements.txt``)."""
+
+    triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"
+    """Image of the predictors on a cluster; 24.10 carries the same Triton 2.51 that runs locally."""
+
+    triton_gpus: int = Field(0, ge=0)
+    """GPUs per replica of a predictor on a cluster."""
+
+    triton_cpu: str = "1"
+    """CPU that a replica of a predictor requests, in Kubernetes notation."""
+
+    triton_memory: str = "1Gi"
+    """Memory that a replica of a predictor requests and is limited to, in Kubernetes notation."""
+
+    triton_max_batch_size: int = Field(64, ge=1)
+    """Largest batch that Triton accepts; written into the model's configuration."""
+
+    replicas: int = Field(1, ge=1)
+    """Replicas of a predictor on a cluster; the local runtime always starts one."""
+
+    model_uri_base: str = ""
+    """Where the predictors' model repositories lie as a cluster sees them, such as ``s3://bucket/models``.
+
+    The local runtime reads the same folders below ``home/models``. Empty: a ``file://`` address of that.
+    """
+
+    predictor_start_seconds: float = Field(90, gt=0)
+    """Longest wait for a predictor to load its model."""
+
+    component_start_seconds: float = Field(60, gt=0)
+    """Longest wait for the supervisor, the gateway or the API to answer."""
+
+    stop_seconds: int = Field(10, ge=1)
+    """Time between the polite and the hard end of a component."""
+
+    drain_seconds: float = Field(10, gt=0)
+    """Longest wait for the open requests of a predictor that has left the routes."""
+
+    inference_seconds: float = Field(2, gt=0)
+    """Longest wait of the API for one answer of a predictor."""
+
+    features_seconds: float = Field(0.5, gt=0)
+    """Longest wait of the API for a user's online features; after it the answer is a degraded one."""
+
+    rental_cache_seconds: float = Field(60, ge=0)
+    """How long the API keeps a rental's features, which describe the items of an answer."""
+
+    rollout_seconds: float = Field(600, gt=0)
+    """Longest life of one rollout step; a canary that has not proven itself by then is rolled back."""
+
+    rollout_poll_seconds: float = Field(0.5, gt=0)
+    """Time between two looks at the arms of a rollout."""
+
+    @property
+    def run(self) -> Path:
+        """Folder of the local runtime's state: ports, rendered configurations, the applied manifest."""
+        return self.home / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the components' logs."""
+        return self.home / "logs"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the Triton model repositories, one folder per predictor."""
+        return self.home / "models"
+
+    @property
+    def lake(self) -> Path:
+        """Folder of the prediction log."""
+        return self.home / "lake"
+
+
+class DecisionThresholds(BaseSettings):
+    """When a canary is promoted or rolled back. Each limit names its reason."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_CANARY_")
+
+    minimum_requests: int = Field(100, ge=1)
+    """Answers of the canary before it is judged: a share of 5 % failures then shows with 99 % certainty."""
+
+    hard_failures: int = Field(5, ge=1)
+    """Failed answers from which the share of failures counts even before ``minimum_requests``."""
+
+    hard_failure_share: float = Field(0.05, gt=0, le=1)
+    """Share of failed answers which ends a canary whatever the champion does: each is a retry for a user."""
+
+    error_significance: float = Field(0.01, gt=0, lt=1)
+    """Level of the one-sided test for more failures than the champion has: one false alarm in a hundred."""
+
+    latency_ratio: float = Field(2.0, gt=1)
+    """Largest ratio of the 95th percentiles of latency; below it lies the noise of a shared machine."""
+
+    latency_floor_ms: float = Field(50.0, ge=0)
+    """Smallest difference of the 95th percentiles that counts: less is not felt by a person."""
+
+    rating_distance: float = Field(0.5, gt=0, le=1)
+    """Largest Kolmogorov-Smirnov distance of predicted ratings: retraining moves less than half of them."""
+
+    reward_significance: float = Field(0.01, gt=0, lt=1)
+    """Level of the one-sided test for fewer rewards than the champion gets."""

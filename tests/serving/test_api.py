@@ -1,0 +1,104 @@
+"""The API where no predictor is up; with real ones it is tested in test_local_runtime.py."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from monitoring.prediction_log import read_feedback, read_predictions
+from serving.api import create_app
+from serving.components import new_state, save_state
+from serving.settings import ServingSettings
+
+
+@pytest.fixture
+def api(settings: ServingSettings, memory_features: Any) -> Iterator[TestClient]:
+    save_state(new_state(settings), settings)
+    with TestClient(create_app(settings, memory_features), raise_server_exceptions=False) as client:
+        yield client
+
+
+def problem_of(api: TestClient, status: int, path: str, **arguments: Any) -> str:
+    response = api.request(arguments.pop("method", "GET"), path, **arguments)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status and problem["title"]
+    return str(problem["detail"])
+
+
+@pytest.mark.parametrize("k", [0, -1, 101, 10**9, 10**30])
+def test_k_off_its_range_is_told_with_the_range(api: TestClient, k: int) -> None:
+    detail = problem_of(api, 422, f"/users/u0/recommendations?k={k}")
+
+    assert detail.startswith("k: input should be ") and ("equal to 1" in detail or "equal to 100" in detail)
+
+
+def test_k_that_is_no_number_is_told(api: TestClient) -> None:
+    assert "k: input should be a valid integer" in problem_of(api, 422, "/users/u0/recommendations?k=ten")
+
+
+@pytest.mark.parametrize("route", ["recommendations", "features"])
+def test_a_user_id_of_ten_thousand_characters_is_refused_in_few_words(api: TestClient, route: str) -> None:
+    detail = problem_of(api, 422, f"/users/{'u' * 10_000}/{route}")
+
+    assert "user_id: string should have at most 128 characters" in detail and "(10000 characters)" in detail
+    assert len(detail) < 300
+
+
+def test_no_predictor_is_a_problem_and_a_failed_answer_in_the_log(
+    settings: ServingSettings, memory_features: Any
+) -> None:
+    save_state(new_state(settings), settings)
+    with TestClient(create_app(settings, memory_features)) as api:
+        assert "predictor unknown failed" in problem_of(api, 503, "/users/u0/recommendations")
+
+    logged = read_predictions(settings.lake)
+    assert logged["ok"].tolist() == [False]
+    assert logged["user_id"].tolist() == ["u0"]
+
+
+def test_readiness_tells_that_the_model_is_away_and_liveness_does_not_care(api: TestClient) -> None:
+    assert api.get("/readyz").status_code == 503
+    assert api.get("/healthz").status_code == 200
+
+
+def test_features_of_known_and_unknown_users(api: TestClient) -> None:
+    assert api.get("/users/u0/features").json()["features"]["user_segment"] == "athletic"
+    assert set(api.get("/users/nobody/features").json()["features"].values()) == {None}
+
+
+def test_an_id_may_hold_any_character(api: TestClient) -> None:
+    response = api.get("/rentals/a%2Fb%20%E2%82%AC/features")
+
+    assert response.json()["rental_id"] == "a/b €"
+    assert response.json()["features"]["rental_category"] == "gown"
+
+
+def test_feedback_is_logged(settings: ServingSettings, memory_features: Any) -> None:
+    save_state(new_state(settings), settings)
+    message = {"request_id": "q1", "user_id": "u0", "rental_id": "r1"}
+    with TestClient(create_app(settings, memory_features)) as api:
+        assert api.post("/feedback", json={**message, "rating": 4.5}).status_code == 202
+        assert api.post("/feedback", json={**message, "rating": None}).status_code == 202
+
+    logged = read_feedback(settings.lake)
+    assert logged["rating"].fillna(0).tolist() == [4.5, 0]
+
+
+@pytest.mark.parametrize("rating", [0.5, 5.5, "good", True])
+def test_a_rating_off_its_scale_is_refused(api: TestClient, rating: Any) -> None:
+    message = {"request_id": "q1", "user_id": "u0", "rental_id": "r1", "rating": rating}
+
+    assert problem_of(api, 422, "/feedback", method="POST", json=message).startswith("rating: ")
+
+
+def test_unknown_paths_are_problems_and_the_index_is_a_page(api: TestClient) -> None:
+    assert problem_of(api, 404, "/nowhere")
+    assert "<a href=" in api.get("/").text
+
+
+def test_without_a_runtime_the_api_names_the_command(settings: ServingSettings) -> None:
+    with pytest.raises(RuntimeError, match="python -m serving up"):
+        create_app(settings)

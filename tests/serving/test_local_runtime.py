@@ -1,0 +1,501 @@
+"""The whole room with its real parts: supervisord, Triton, Envoy, the API, the client and rollouts."""
+
+import json
+import math
+import os
+import random
+import signal
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from monitoring.prediction_log import read_predictions
+from serving import runtime
+from serving.__main__ import main
+from serving.api import create_app
+from serving.client import RecommenderClient, RecommenderError
+from serving.components import RuntimeState
+from serving.decision import Arm
+from serving.decision_log import DecisionLog
+from serving.envoy import PREDICTOR_HEADER, USER_HEADER
+from serving.inference_protocol import decode_response, encode_request
+from serving.manifest import ManifestError, render, save
+from serving.ports import PortTakenError, find_free
+from serving.processes import find_marked
+from serving.recommend import model_inputs
+from serving.rollout import rollout
+from serving.settings import DecisionThresholds, ServingSettings
+from serving.status import status
+from serving.supervision import Supervisor
+from serving.triton import write_repository
+
+MODEL_PATH = "/seldon/rentals/rentals/v2/models/rental-recommender"
+pytestmark = pytest.mark.slow
+PATIENCE = 60
+"""Seconds until something that must happen counts as not happening."""
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, write_model: Callable[..., Path]
+) -> Iterator[ServingSettings]:
+    """Versions 3, 4 and 5; the last one predicts NaN. Version 3 is served."""
+    folder = tmp_path_factory.mktemp("runtime")
+    settings = ServingSettings(home=folder / "a home", rollout_seconds=PATIENCE, rollout_poll_seconds=0.1)
+    for version, offset in ((3, 1.0), (4, 1.0), (5, math.nan)):
+        write_repository(write_model(folder / f"{version}.onnx", rating_offset=offset), version, settings)
+    runtime.apply(render({"v3": 100}, settings), settings)
+    yield settings
+    runtime.down(settings)
+    assert not find_marked(settings.home)
+
+
+@pytest.fixture
+def apply(served: ServingSettings) -> Callable[..., RuntimeState]:
+    def apply(weights: dict[str, int], shadow: str | None = None) -> RuntimeState:
+        return runtime.apply(render(weights, served, shadow), served)
+
+    return apply
+
+
+def eventually(happened: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (result := happened()):
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.02)
+    return result
+
+
+def predictors_of(state: RuntimeState, users: list[str], **headers: str) -> list[str]:
+    """The predictor which answers each user."""
+    with httpx.Client(base_url=state.gateway_url, trust_env=False) as client:
+
+        def ask(user: str) -> str:
+            response = client.get(f"{MODEL_PATH}/ready", headers={USER_HEADER: user, **headers})
+            return response.raise_for_status().headers[PREDICTOR_HEADER]
+
+        return [ask(user) for user in users]
+
+
+def infer(state: RuntimeState, users: list[str], client: httpx.Client | None = None) -> httpx.Response:
+    """Ask the model itself for a batch of users, in JSON."""
+    inputs = []
+    for name, value in model_inputs("", None, {}).items():
+        text = isinstance(value, str)
+        data = users if name == "user_id" else [value if text else 0.0] * len(users)
+        datatype = "BYTES" if text else "FP32"
+        inputs.append({"name": name, "shape": [len(users), 1], "datatype": datatype, "data": data})
+    ask = (client or httpx.Client(trust_env=False)).post
+    return ask(f"{state.gateway_url}{MODEL_PATH}/infer", json={"inputs": inputs})
+
+
+@contextmanager
+def load(url: str, threads: int = 4) -> Iterator[list[dict[str, Any]]]:
+    """Users who ask the API for as long as the block lasts; gives their answers so far."""
+    answers: list[dict[str, Any]] = []
+    ended = threading.Event()
+
+    def ask_on(seed: int) -> None:
+        chance = random.Random(seed)  # noqa: S311 - users, not secrets
+        with httpx.Client(base_url=url, timeout=PATIENCE, trust_env=False) as client:
+            while not ended.is_set():
+                response = client.get(f"/users/{chance.randrange(10**6)}/recommendations", params={"k": 3})
+                answers.append({"status": response.status_code, **response.json()})
+
+    with ThreadPoolExecutor(threads) as pool:
+        users = [pool.submit(ask_on, seed) for seed in range(threads)]
+        try:
+            yield answers
+        finally:
+            ended.set()
+    for user in users:
+        user.result()
+
+
+def assert_no_failure(answers: list[dict[str, Any]]) -> None:
+    assert answers
+    assert {answer["status"] for answer in answers} == {200}
+    assert not [answer for answer in answers if "predictor" in (answer["degraded"] or "")]
+
+
+def test_the_weights_of_the_manifest_are_measured_at_the_gateway(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 90, "v4": 10})
+    gateway = runtime.open_gateway(state, served)
+    before = gateway.stats(["v3", "v4"])
+
+    users = [f"user-{number}" for number in range(2000)]
+    counted = Counter(predictors_of(state, users))
+    predictors_of(state, users[:50], **{PREDICTOR_HEADER: "v4"})
+
+    assert counted["v4"] / len(users) == pytest.approx(0.1, abs=0.02)
+    after = gateway.stats(["v3", "v4"])
+    assert {name: after[name].weighted - before[name].weighted for name in after} == counted
+    assert after["v4"].pinned - before["v4"].pinned == 50
+
+
+def test_a_user_stays_with_a_predictor_while_its_share_grows(apply: Callable[..., RuntimeState]) -> None:
+    users = [f"user-{number}" for number in range(500)]
+    served_by = [
+        dict(zip(users, predictors_of(apply({"v3": 100 - share, "v4": share}), users), strict=True))
+        for share in (10, 10, 25)
+    ]
+
+    assert served_by[0] == served_by[1]
+    canary_users = {user for user, predictor in served_by[0].items() if predictor == "v4"}
+    assert canary_users and {served_by[2][user] for user in canary_users} == {"v4"}
+    assert list(served_by[2].values()).count("v4") > len(canary_users)
+
+
+def test_a_header_pins_a_predictor(apply: Callable[..., RuntimeState]) -> None:
+    state = apply({"v3": 90, "v4": 10})
+    users = [f"user-{number}" for number in range(20)]
+
+    for predictor in ("v3", "v4"):
+        assert set(predictors_of(state, users, **{PREDICTOR_HEADER: predictor})) == {predictor}
+
+
+def test_a_shadow_gets_a_copy_and_answers_nobody(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 100}, shadow="v4")
+    gateway = runtime.open_gateway(state, served)
+    before = gateway.stats(["v4"])["v4"].requests
+
+    assert set(predictors_of(state, [f"user-{number}" for number in range(20)])) == {"v3"}
+    eventually(lambda: gateway.stats(["v4"])["v4"].requests - before == 20)
+
+
+def test_the_same_manifest_again_changes_nothing(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    first = apply({"v3": 90, "v4": 10})
+    components = status(served).components
+
+    assert apply({"v3": 90, "v4": 10}) == first
+    assert status(served).components == components
+
+
+def test_weights_change_under_load_without_a_failed_request(apply: Callable[..., RuntimeState]) -> None:
+    state = apply({"v3": 100})
+    with load(state.api_url) as answers:
+        for weights in (
+            {"v3": 90, "v4": 10},
+            {"v3": 50, "v4": 50},
+            {"v4": 100},
+            {"v4": 90, "v3": 10},
+            {"v3": 100},
+        ):
+            apply(weights)
+            seen = len(answers)
+            eventually(lambda seen=seen: len(answers) > seen + 50)
+
+    assert_no_failure(answers)
+    assert {answer["predictor"] for answer in answers} == {"v3", "v4"}
+    assert {answer["predictor"] for answer in answers[-10:]} == {"v3"}
+
+
+def test_a_batch_is_answered_and_text_survives(apply: Callable[..., RuntimeState]) -> None:
+    state = apply({"v3": 100})
+
+    response = infer(state, ["u0", "Zoë", "x" * 128]).raise_for_status()
+
+    outputs = decode_response(response.content, response.headers)
+    assert outputs["rental_id"].shape == (3, 20)
+    assert outputs["score"][1, 0] - outputs["score"][0, 0] == pytest.approx(0.2, abs=1e-5)
+    assert set(outputs["rental_id"][0]) == {f"r{index}" for index in range(20)}
+
+
+def test_an_error_of_one_request_is_only_its_own(apply: Callable[..., RuntimeState]) -> None:
+    state = apply({"v3": 100})
+    body, headers = encode_request(model_inputs("u0", None, {}))
+    broken = body.replace(struct.pack("<I", 2) + b"u0", struct.pack("<I", 2) + b"\xff\xfe")
+
+    def ask(content: bytes) -> httpx.Response:
+        url = f"{state.gateway_url}{MODEL_PATH}/infer"
+        return httpx.post(url, content=content, headers=headers, trust_env=False)
+
+    with ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(ask, [body, broken] * 20))
+
+    assert {response.status_code for response in responses[::2]} == {200}
+    assert all("UnicodeDecodeError" in response.json()["error"] for response in responses[1::2])
+
+
+def test_recommendations_for_a_known_and_an_unknown_user(
+    served: ServingSettings, apply: Callable[..., RuntimeState], memory_features: Any
+) -> None:
+    apply({"v3": 100})
+    with TestClient(create_app(served, memory_features)) as api:
+        known = api.get("/users/u0/recommendations", params={"k": 5, "purpose": "wedding"}).json()
+        unknown = api.get("/users/nobody%20%2F%E2%82%AC/recommendations").json()
+        assert api.get("/readyz").json() == {"ready": True, "degraded": None, "weights": {"v3": 100}}
+
+    assert (known["model_version"], known["predictor"], known["degraded"]) == ("3", "v3", None)
+    assert not known["cold_start"] and unknown["cold_start"]
+    assert unknown["user_id"] == "nobody /€"
+    assert [len(known["items"]), len(unknown["items"])] == [5, 10]
+    assert known["items"][0]["category"] == "gown"
+    # Taste .1 and age .5 against .3 and a missing age, which counts as zero.
+    assert known["items"][0]["score"] - unknown["items"][0]["score"] == pytest.approx(0.3, abs=1e-5)
+    ratings = [item["predicted_rating"] for item in known["items"]]
+    assert ratings == sorted(ratings, reverse=True)
+    logged = read_predictions(served.lake).set_index("request_id").loc[known["request_id"]]
+    assert json.loads(logged["features"])["user_age"] == 0.5
+    assert list(logged["rental_ids"]) == [item["rental_id"] for item in known["items"]]
+
+
+def test_a_failing_canary_is_covered_by_the_champion_and_counted(
+    served: ServingSettings, apply: Callable[..., RuntimeState], memory_features: Any
+) -> None:
+    apply({"v3": 50, "v5": 50})
+    with TestClient(create_app(served, memory_features)) as api:
+        answers = [api.get(f"/users/{number}/recommendations").json() for number in range(40)]
+
+    assert {answer["predictor"] for answer in answers} == {"v3"}
+    covered = [answer for answer in answers if answer["degraded"]]
+    assert covered and all("predictor v5 failed" in answer["degraded"] for answer in covered)
+    logged = read_predictions(served.lake)
+    attempts = logged[logged["request_id"] == covered[0]["request_id"]]
+    assert dict(zip(attempts["predictor"], attempts["ok"], strict=True)) == {"v5": False, "v3": True}
+
+
+def test_the_api_that_the_runtime_starts_serves_the_client(apply: Callable[..., RuntimeState]) -> None:
+    state = apply({"v3": 100})
+    with RecommenderClient(state.api_url) as client:
+        answer = client.recommendations("a/b", k=2)
+        assert (answer.user_id, answer.predictor, len(answer.items)) == ("a/b", "v3", 2)
+        client.feedback(answer.request_id, answer.user_id, answer.items[0].rental_id, rating=5)
+        with pytest.raises(RecommenderError, match="less than or equal to 100") as caught:
+            client.recommendations("u0", k=1000)
+    assert caught.value.status == 422
+
+
+def test_an_api_that_is_away_is_told() -> None:
+    with (
+        RecommenderClient(f"http://127.0.0.1:{find_free(set())}") as client,
+        pytest.raises(RecommenderError, match="is it up"),
+    ):
+        client.recommendations("u0")
+
+
+def test_a_killed_server_comes_back_and_users_do_not_notice(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 50, "v4": 50})
+    (pid,) = [predictor.pid for predictor in status(served).predictors if predictor.name == "v4"]
+    assert pid is not None
+
+    def revived() -> bool:
+        (canary,) = [predictor for predictor in status(served).predictors if predictor.name == "v4"]
+        return canary.ready and canary.pid not in (None, pid)
+
+    with load(state.api_url) as answers:
+        eventually(lambda: len(answers) > 20)
+        os.kill(pid, signal.SIGKILL)
+        eventually(revived)
+        seen = len(answers)
+        eventually(lambda: "v4" in {answer.get("predictor") for answer in answers[seen:]})
+
+    assert {answer["status"] for answer in answers} == {200}
+
+
+def test_the_status_tells_what_runs(served: ServingSettings, apply: Callable[..., RuntimeState]) -> None:
+    state = apply({"v3": 90, "v4": 10})
+
+    found = status(served)
+
+    assert found.running and found.api_url == state.api_url and found.gateway_url == state.gateway_url
+    assert {part.name for part in found.components} == {"api", "envoy", "predictor-v3", "predictor-v4"}
+    assert [(part.name, part.weight, part.ready) for part in found.predictors] == [
+        ("v3", 90, True),
+        ("v4", 10, True),
+    ]
+    assert found.predictors[0].http_port == state.predictors["v3"].http
+
+
+def test_a_model_that_does_not_load_leaves_everything_as_it_was(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 100})
+    components = status(served).components
+    model = write_repository(served.models / "v3" / served.model_name / "1" / "model.onnx", 6, served)
+    (model / served.model_name / "1" / "model.onnx").write_bytes(b"rotten")
+
+    with load(state.api_url) as answers:
+        with pytest.raises(runtime.RuntimeFailure, match="'v6' does not load its model"):
+            apply({"v3": 90, "v6": 10})
+        eventually(lambda: len(answers) > 20)
+
+    assert_no_failure(answers)
+    assert status(served).components == components
+
+
+def test_a_manifest_whose_model_is_elsewhere_is_refused(served: ServingSettings) -> None:
+    elsewhere = served.model_copy(update={"model_uri_base": "s3://bucket/models"})
+
+    with pytest.raises(ManifestError, match="RENTALS_MODEL_URI_BASE"):
+        runtime.apply(render({"v3": 100}, elsewhere), served)
+
+
+def test_the_manifest_of_a_cluster_is_served_from_the_local_models(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    apply({"v3": 100})
+    components = status(served).components
+    elsewhere = served.model_copy(update={"model_uri_base": "s3://bucket/models"})
+
+    runtime.apply(render({"v3": 100}, elsewhere), elsewhere)
+
+    assert status(served).components == components
+
+
+def test_a_good_canary_is_promoted_and_a_broken_one_taken_back(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 100})
+    # Latencies say little on a machine that runs everything else as well.
+    thresholds = DecisionThresholds(minimum_requests=50, latency_floor_ms=10_000)
+    with load(state.api_url) as answers:
+        promoted = rollout(4, served, (25, 100), thresholds)
+        rolled_back = rollout(5, served, (25, 100), thresholds)
+        seen = len(answers)
+        eventually(lambda: len(answers) > seen + 20)
+
+    assert promoted.promoted and promoted.champion == "v4", promoted
+    assert promoted.measured_share == pytest.approx(0.25, abs=0.15)
+    assert not rolled_back.promoted and rolled_back.champion == "v4", rolled_back
+    assert rolled_back.failed_answers >= 5
+    assert {answer["status"] for answer in answers} == {200}
+    assert {answer["predictor"] for answer in answers[seen:]} == {"v4"}
+    deployment = runtime.applied(served)
+    assert deployment is not None and deployment.weights == {"v4": 100}
+    assert [predictor.name for predictor in status(served).predictors] == ["v4"]
+    decisions = DecisionLog(served.run / "decisions.db").read()
+    assert [(entry.canary, entry.action) for entry in decisions] == [
+        ("v4", "start"),
+        ("v4", "promote"),
+        ("v5", "start"),
+        ("v5", "rollback"),
+    ]
+
+
+def test_a_canary_without_traffic_is_taken_back_in_the_end(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    apply({"v3": 100})
+    hasty = served.model_copy(update={"rollout_seconds": 0.2})
+
+    outcome = rollout(4, hasty, arms=lambda *_: (Arm(10, 0), Arm(1, 0)))
+
+    assert not outcome.promoted and outcome.measured_share is None
+    assert "not proven within 0.2 s: 1 of 100 requests" in outcome.reasons[0]
+
+
+def test_an_interrupted_rollout_takes_its_canary_back(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    apply({"v3": 100})
+
+    def interrupted(*_: Any) -> tuple[Arm, Arm]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rollout(4, served, arms=interrupted)
+
+    deployment = runtime.applied(served)
+    assert deployment is not None and deployment.weights == {"v3": 100}
+
+
+def test_a_decision_is_written_before_it_is_acted_upon(
+    served: ServingSettings, apply: Callable[..., RuntimeState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply({"v3": 100})
+    log = DecisionLog(served.run / "decisions.db")
+    logged: list[str] = []
+    real = runtime.apply
+
+    def watched(*arguments: Any) -> RuntimeState:
+        logged.append(log.read()[-1].action)
+        return real(*arguments)
+
+    monkeypatch.setattr(runtime, "apply", watched)
+    rollout(4, served, (10, 50, 100), arms=lambda *_: (Arm(900, 0), Arm(100, 0)))
+
+    assert logged == ["start", "start", "promote"]
+
+
+def test_a_runtime_whose_supervisor_died_is_taken_up_again(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    apply({"v3": 100})
+    orphans = find_marked(served.home)
+    os.kill(int((served.run / "supervisord.pid").read_text()), signal.SIGKILL)
+    eventually(lambda: not Supervisor(served).is_alive())
+    assert find_marked(served.home), "the components outlive their supervisor"
+
+    state = apply({"v3": 100})
+
+    assert not orphans & find_marked(served.home)
+    assert set(predictors_of(state, ["u0"])) == {"v3"}
+
+
+def test_the_command_line_brings_it_up_shows_it_and_brings_it_down(
+    served: ServingSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("RENTALS_HOME", str(served.home))
+    manifest = tmp_path / "deployment.yaml"
+    save(render({"v3": 100}, served), manifest)
+
+    assert main(["up", str(manifest)]) == 0
+    assert "http://127.0.0.1:" in capsys.readouterr().out
+    assert main(["status"]) == 0
+    assert json.loads(capsys.readouterr().out)["running"]
+    assert main(["down"]) == 0
+    assert not find_marked(served.home)
+    assert main(["status"]) == 0
+    assert not json.loads(capsys.readouterr().out)["running"]
+    manifest.write_text(manifest.read_text().replace("traffic: 100", "traffic: 99"))
+    assert main(["up", str(manifest)]) == 1
+    assert "sums to 99" in capsys.readouterr().err
+
+
+def test_a_first_start_that_fails_leaves_nothing(settings: ServingSettings, tiny_model: Path) -> None:
+    with pytest.raises(ManifestError, match="holds no model"):
+        runtime.apply(render({"v3": 100}, settings), settings)
+    assert not find_marked(settings.home)
+
+    repository = write_repository(tiny_model, 3, settings)
+    (repository / settings.model_name / "1" / "model.onnx").write_bytes(b"rotten")
+    with pytest.raises(runtime.RuntimeFailure, match="does not load its model"):
+        runtime.apply(render({"v3": 100}, settings), settings)
+    assert not find_marked(settings.home)
+    assert not status(settings).running
+
+
+def test_a_taken_port_is_told_and_nothing_is_left(settings: ServingSettings, tiny_model: Path) -> None:
+    write_repository(tiny_model, 3, settings)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        taken = settings.model_copy(update={"gateway_port": server.getsockname()[1]})
+
+        with pytest.raises(PortTakenError, match="RENTALS_GATEWAY_PORT"):
+            runtime.apply(render({"v3": 100}, taken), taken)
+
+    assert not find_marked(settings.home)

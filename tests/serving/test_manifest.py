@@ -1,0 +1,141 @@
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from serving.manifest import ManifestError, dump, load, parse, render, save
+from serving.seldon import SeldonDeployment
+from serving.settings import CHECKOUT, ServingSettings
+
+CRDS = CHECKOUT.parent / "shared" / "crds"
+
+
+@pytest.fixture
+def deployment(settings: ServingSettings) -> SeldonDeployment:
+    return render({"v3": 90, "v4": 10}, settings, shadow="v5")
+
+
+def faults_of(text: str) -> list[str]:
+    with pytest.raises(ManifestError) as caught:
+        parse(text)
+    for fault in caught.value.faults:
+        assert fault in str(caught.value)
+    return caught.value.faults
+
+
+def test_a_rendered_manifest_reads_back_as_the_same(deployment: SeldonDeployment, tmp_path: Path) -> None:
+    save(deployment, tmp_path / "deployment.yaml")
+
+    assert load(tmp_path / "deployment.yaml") == deployment
+    assert deployment.weights == {"v3": 90, "v4": 10}
+    assert deployment.shadow is not None and deployment.shadow.name == "v5"
+
+
+def test_requests_go_straight_to_triton(deployment: SeldonDeployment, settings: ServingSettings) -> None:
+    assert deployment.metadata.annotations["seldon.io/no-engine"] == "true"
+    graph = deployment.spec.predictors[0].graph
+    assert (graph.name, graph.implementation) == (settings.model_name, "TRITON_SERVER")
+    assert graph.modelUri == (settings.models / "v3").as_uri()
+
+
+def test_a_gpu_is_asked_of_the_container_named_like_the_graph(settings: ServingSettings) -> None:
+    predictor = render({"v3": 100}, settings.model_copy(update={"triton_gpus": 1})).spec.predictors[0]
+
+    container = predictor.componentSpecs[0].spec.containers[0]
+    assert container.name == predictor.graph.name
+    assert container.resources is not None and container.resources.limits["nvidia.com/gpu"] == 1
+
+
+def strict(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, closed: a field which it does not name is a fault, as for a strict API server."""
+    closed: dict[str, Any] = dict(schema)
+    if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        closed["properties"] = {name: strict(part) for name, part in schema["properties"].items()}
+        closed.setdefault("additionalProperties", False)
+    if isinstance(schema.get("items"), dict):
+        closed["items"] = strict(schema["items"])
+    return closed
+
+
+@pytest.mark.skipif(not CRDS.is_dir(), reason="../shared/crds is not there")
+def test_a_rendered_manifest_passes_the_crd_strictly(deployment: SeldonDeployment) -> None:
+    definition = yaml.safe_load(next(CRDS.glob("seldondeployments.*.yaml")).read_text())
+    (version,) = definition["spec"]["versions"]
+    schema = strict(version["schema"]["openAPIV3Schema"])
+    schema["properties"]["metadata"] = {"type": "object"}
+    document = yaml.safe_load(dump(deployment))
+
+    jsonschema.validate(document, schema)
+
+    document["spec"]["predictors"][0]["trafic"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="trafic"):
+        jsonschema.validate(document, schema)
+
+
+def test_weights_must_sum_to_100(settings: ServingSettings) -> None:
+    with pytest.raises(ManifestError, match=r"sums to 95 \(v3 90, v4 5\); make the weights sum to 100"):
+        render({"v3": 90, "v4": 5}, settings)
+
+
+def test_the_weight_of_a_shadow_does_not_count(deployment: SeldonDeployment) -> None:
+    faults = faults_of(
+        dump(deployment).replace("shadow: true", "shadow: false").replace("traffic: 0", "traffic: 1")
+    )
+
+    assert "sums to 101" in faults[0]
+
+
+def test_a_misspelt_field_is_named_with_what_was_meant(deployment: SeldonDeployment) -> None:
+    faults = faults_of(dump(deployment).replace("implementation:", "implementaton:", 1))
+
+    assert "spec.predictors[0].graph.implementaton: unknown field; did you mean 'implementation'?" in faults
+    assert "spec.predictors[0].graph.implementation: field required" in faults
+
+
+def test_all_faults_are_told_at_once(deployment: SeldonDeployment) -> None:
+    text = dump(deployment).replace("traffic: 10", "traffic: 20").replace("name: v4", "name: V_4")
+    faults = faults_of(text.replace("spec:\n", "spec:\n  replica: 2\n", 1))
+
+    assert [fault.partition(":")[0] for fault in faults] == [
+        "spec.replica",
+        "spec.predictors",
+        "spec.predictors[1].name",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("name: v4", "name: v3", "the name 'v3' is used 2 times"),
+        ("shadow: false", "shadow: true", "3 shadows"),
+        ("traffic: 90", "traffic: ninety", "spec.predictors[0].traffic: input should be a valid integer"),
+        (
+            "traffic: 90",
+            "traffic: 101",
+            "spec.predictors[0].traffic: input should be less than or equal to 100",
+        ),
+        ("protocol: v2", "protocol: seldon", "spec.protocol: input should be 'v2'"),
+        ("kind: SeldonDeployment", "kind: Deployment", "kind: input should be 'SeldonDeployment'"),
+    ],
+)
+def test_each_rule_of_the_webhook_holds(deployment: SeldonDeployment, old: str, new: str, fault: str) -> None:
+    assert any(fault in found for found in faults_of(dump(deployment).replace(old, new)))
+
+
+def test_graph_names_must_not_differ(deployment: SeldonDeployment) -> None:
+    document = yaml.safe_load(dump(deployment))
+    document["spec"]["predictors"][1]["graph"]["name"] = "other"
+
+    assert any("graph names differ" in fault for fault in faults_of(yaml.safe_dump(document)))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a list", ""])
+def test_text_that_is_no_manifest_is_refused(text: str) -> None:
+    assert len(faults_of(text)) == 1
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"absent\.yaml"):
+        load(tmp_path / "absent.yaml")

@@ -1,0 +1,136 @@
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from feature_repo.names import USER_FEATURES
+from serving import online_features
+from serving.online_features import FeatureStore, FeaturesUnavailableError, OnlineFeatureReader
+
+
+class CountingStore:
+    """Counts its readings and notes the threads they come from."""
+
+    def __init__(self) -> None:
+        self.readings: list[str] = []
+        self.threads: set[int] = set()
+
+    def user(self, user_id: str) -> Mapping[str, float | str | None]:
+        return self._read(user_id)
+
+    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
+        return self._read(rental_id)
+
+    def _read(self, name: str) -> Mapping[str, float | str | None]:
+        self.readings.append(name)
+        self.threads.add(threading.get_ident())
+        return {"rental_category": name}
+
+
+def reader(store: FeatureStore, cache_seconds: float = 60) -> OnlineFeatureReader:
+    return OnlineFeatureReader(lambda: store, seconds=5, cache_seconds=cache_seconds)
+
+
+def test_every_feature_is_there_even_if_the_store_gives_only_some() -> None:
+    features = asyncio.run(reader(CountingStore()).user("u0"))
+
+    assert {feature.name for feature in USER_FEATURES} <= set(features)
+
+
+def test_rentals_are_read_once_while_they_are_fresh() -> None:
+    store = CountingStore()
+    features = reader(store)
+
+    async def twice() -> None:
+        await features.rentals(["a", "b"])
+        found = await features.rentals(["b", "c", "b"])
+        assert [values["rental_category"] for values in found] == ["b", "c", "b"]
+
+    asyncio.run(twice())
+    assert store.readings == ["a", "b", "c"]
+
+
+def test_stale_rentals_are_read_again() -> None:
+    store = CountingStore()
+    features = reader(store, cache_seconds=0)
+
+    asyncio.run(features.rentals(["a"]))
+    asyncio.run(features.rentals(["a"]))
+
+    assert store.readings == ["a", "a"]
+
+
+def test_the_store_is_read_from_one_thread_which_is_not_the_callers() -> None:
+    store = CountingStore()
+    features = reader(store)
+
+    async def many() -> None:
+        await features.open()
+        await asyncio.gather(*(features.user(str(number)) for number in range(50)))
+
+    asyncio.run(many())
+    assert len(store.threads) == 1 and threading.get_ident() not in store.threads
+
+
+def test_a_late_store_is_told_and_does_not_hold_up_the_caller() -> None:
+    released = threading.Event()
+
+    class LateStore(CountingStore):
+        def user(self, user_id: str) -> Mapping[str, float | str | None]:
+            released.wait()
+            return {}
+
+    late = OnlineFeatureReader(LateStore, seconds=0.01, cache_seconds=0)
+    try:
+        with pytest.raises(FeaturesUnavailableError, match=r"longer than 0\.01 s"):
+            asyncio.run(late.user("u0"))
+    finally:
+        released.set()
+
+
+def test_a_store_that_fails_is_opened_anew_but_not_at_every_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[CountingStore] = []
+
+    class FailingStore(CountingStore):
+        def user(self, user_id: str) -> Mapping[str, float | str | None]:
+            raise LookupError("not registered")
+
+    def open_store() -> FeatureStore:
+        opened.append(FailingStore() if not opened else CountingStore())
+        return opened[-1]
+
+    features = OnlineFeatureReader(open_store, seconds=5, cache_seconds=0)
+    for _ in range(3):
+        with pytest.raises(FeaturesUnavailableError, match="not registered"):
+            asyncio.run(features.user("u0"))
+    assert len(opened) == 1
+
+    later = time.monotonic() + online_features.REOPEN_SECONDS
+    monkeypatch.setattr(online_features.time, "monotonic", lambda: later)
+    with pytest.raises(FeaturesUnavailableError, match="not registered"):
+        asyncio.run(features.user("u0"))
+    asyncio.run(features.user("u0"))
+    assert len(opened) == 2
+
+
+def test_a_store_that_cannot_be_opened_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+
+    def open_store() -> FeatureStore:
+        tries.append(len(tries))
+        if len(tries) == 1:
+            raise OSError("no registry")
+        return CountingStore()
+
+    features = OnlineFeatureReader(open_store, seconds=5, cache_seconds=0)
+    for _ in range(2):
+        with pytest.raises(FeaturesUnavailableError, match="OSError: no registry"):
+            asyncio.run(features.user("u0"))
+    assert len(tries) == 1
+
+    later = time.monotonic() + online_features.REOPEN_SECONDS
+    monkeypatch.setattr(online_features.time, "monotonic", lambda: later)
+    asyncio.run(features.user("u0"))
+    assert len(tries) == 2

@@ -1,0 +1,48 @@
+import math
+
+import numpy as np
+import pytest
+
+from feature_repo.names import USER_FEATURES
+from serving.recommend import ModelAnswerError, check_answer, model_inputs
+
+
+def outputs(ratings: list[float], scores: list[float] | None = None) -> dict[str, np.ndarray]:
+    return {
+        "rental_id": np.array([[f"r{index}" for index in range(len(ratings))]], dtype=object),
+        "score": np.array([scores or list(range(len(ratings), 0, -1))], dtype=np.float32),
+        "predicted_rating": np.array([ratings], dtype=np.float32),
+    }
+
+
+def test_every_input_has_a_value() -> None:
+    inputs = model_inputs("u0", None, {"user_age": 30, "user_segment": None, "user_price_mean": None})
+
+    assert set(inputs) == {"user_id", "purpose", *(feature.name for feature in USER_FEATURES)}
+    assert inputs["user_age"] == 30.0 and isinstance(inputs["user_age"], float)
+    assert inputs["user_segment"] == inputs["purpose"] == ""
+    assert math.isnan(float(inputs["user_price_mean"]))
+
+
+def test_a_proper_answer_is_a_ranking() -> None:
+    ranking = check_answer(outputs([5.0, 1.0]))
+
+    assert ranking.rental_ids == ["r0", "r1"]
+    assert ranking.predicted_ratings == [5.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (outputs([math.nan, 3.0]), "not finite"),
+        (outputs([3.0, 3.0], scores=[1.0, math.inf]), "not finite"),
+        (outputs([5.1]), "off the scale"),
+        (outputs([0.9]), "off the scale"),
+        (outputs([]), "0 rentals"),
+        ({**outputs([3.0]), "score": np.ones((1, 2))}, "1 rentals, 2 scores"),
+        ({"score": np.ones((1, 1))}, "lacks rental_id, predicted_rating"),
+    ],
+)
+def test_an_answer_nobody_should_see_is_refused(answer: dict[str, np.ndarray], reason: str) -> None:
+    with pytest.raises(ModelAnswerError, match=reason):
+        check_answer(answer)

@@ -1,0 +1,102 @@
+"""What a rollout refuses, and what it reads; with real predictors it is tested in test_local_runtime.py."""
+
+import fcntl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitoring.prediction_log import Feedback, Prediction, PredictionLog
+from serving.arms import prediction_log_reader
+from serving.decision_log import DecisionLog
+from serving.manifest import ManifestError, render, save
+from serving.rollout import RolloutError, rollout
+from serving.runtime import applied_path
+from serving.settings import ServingSettings
+
+
+def test_a_rollout_needs_a_champion(settings: ServingSettings) -> None:
+    with pytest.raises(RolloutError, match="nothing is served"):
+        rollout(4, settings)
+
+
+def test_the_champion_is_no_canary(settings: ServingSettings) -> None:
+    save(render({"v3": 100}, settings), applied_path(settings))
+
+    with pytest.raises(RolloutError, match="v3 is the champion already"):
+        rollout(3, settings)
+
+
+def test_a_version_without_a_model_is_refused(settings: ServingSettings) -> None:
+    save(render({"v3": 100}, settings), applied_path(settings))
+
+    with pytest.raises(ManifestError, match="holds no model"):
+        rollout(4, settings)
+    assert not DecisionLog(settings.run / "decisions.db").read()
+
+
+@pytest.mark.parametrize("steps", [(), (10,), (50, 10, 100), (0, 100), (100, 100)])
+def test_steps_must_grow_to_100(settings: ServingSettings, steps: tuple[int, ...]) -> None:
+    with pytest.raises(RolloutError, match="must grow"):
+        rollout(4, settings, steps)
+
+
+def test_a_second_rollout_at_the_same_time_is_refused(settings: ServingSettings) -> None:
+    settings.run.mkdir(parents=True)
+    with (settings.run / "rollout.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        with pytest.raises(RolloutError, match="another rollout is running"):
+            rollout(4, settings)
+
+
+def test_decisions_are_kept_in_order(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "decisions.db")
+    log.append("v3", "v4", 10, "start", ["10 %"])
+    log.append("v3", "v4", 10, "rollback", ["worse"], {"error_share": 0.5})
+
+    first, second = DecisionLog(tmp_path / "decisions.db").read()
+
+    assert (first.champion, first.canary, first.share, first.action) == ("v3", "v4", 10, "start")
+    assert (second.reasons, second.figures) == (["worse"], {"error_share": 0.5})
+    assert first.at <= second.at
+
+
+def test_arms_are_counted_by_predictor_since_the_step(settings: ServingSettings) -> None:
+    since = datetime.now(UTC)
+
+    def prediction(number: int, predictor: str, ok: bool = True, before: bool = False) -> Prediction:
+        return Prediction(
+            request_id=f"q{number}",
+            user_id="u0",
+            model_name="m",
+            model_version=predictor[1:],
+            predictor=predictor,
+            ok=ok,
+            features={},
+            rental_ids=["a", "b"] if ok else [],
+            scores=[2.0, 1.0] if ok else [],
+            predicted_ratings=[4.0, 3.0] if ok else [],
+            latency_ms=float(number),
+            timestamp=since + timedelta(seconds=-1 if before else 1),
+        )
+
+    with PredictionLog(settings.lake) as log:
+        for entry in (
+            prediction(1, "v3", before=True),
+            prediction(2, "v3"),
+            prediction(3, "v3"),
+            prediction(4, "v4", ok=False),
+            prediction(4, "v3"),
+            prediction(5, "v4"),
+        ):
+            log.record(entry)
+        for request_id, rating in (("q2", 5.0), ("q3", 2.0), ("q5", None)):
+            log.feedback(Feedback(request_id, "u0", "a", rating, since + timedelta(seconds=2)))
+
+    champion, canary = prediction_log_reader(settings)("v3", "v4", since)
+
+    assert (champion.requests, champion.errors, champion.hits, champion.trials) == (3, 0, 1, 3)
+    assert (canary.requests, canary.errors, canary.hits, canary.trials) == (2, 1, 1, 1)
+    assert champion.latencies_ms == [2.0, 3.0, 4.0]
+    assert canary.predicted_ratings == [4.0, 3.0]
