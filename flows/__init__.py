@@ -13,8 +13,8 @@ _home, _user = FlowSettings().home, getpass.getuser()
 for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Metaflow reads cards from here, but would write them below the working folder.
-    "METAFLOW_CARD_LOCALROOT": str(_home / "metaflow" / ".metaflow" / "mf.cards"),
+    # Unset, cards would go below the working folder; set to anything, they go below the datastore.
+    "METAFLOW_CARD_LOCALROOT": str(_home / "metaflow"),
     "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(_home / "metaflow"),
     "METAFLOW_DEFAULT_DATASTORE": "local",
     "METAFLOW_DEFAULT_METADATA": "local",

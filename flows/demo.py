@@ -14,7 +14,7 @@ from typing import Any
 from feature_repo import lake, readers
 from feature_repo.settings import FeatureSettings
 from flows import deployment
-from flows.events import start
+from flows.events import save_card, start
 from flows.ingest import ingest
 from flows.settings import FlowSettings
 from flows.story import Story, story_of
@@ -134,7 +134,7 @@ def _train(summary: Summary, story: Story) -> int:
         entry |= {
             name: summary.model[name] for name in ("version", "rmse", "ndcg_at_10", "onnx_max_abs_diff")
         }
-        summary.urls["training card"] = _card(run, "evaluate")
+        summary.urls["training card"] = save_card(run, "evaluate")
     return published.version
 
 
@@ -182,7 +182,7 @@ def _drift(summary: Summary, story: Story) -> int:
             "report": report.to_dict(),
         }
         entry |= {"features": report.drifted, "retrained_version": version}
-        summary.urls["drift card"] = _card(run, "start")
+        summary.urls["drift card"] = save_card(run, "start")
     if version is None:
         print("no drift was found: the canary shows a training by hand instead")
         version = start("train", until=f"{story.second:%Y-%m-%d}", reason="canary of the demo").data.version
@@ -217,7 +217,7 @@ def _canary(summary: Summary, api_url: str, story: Story, champion: int, retrain
 
 def _roll_out(version: int, entry: dict[str, Any], summary: Summary, card: str) -> Any:
     run = start("rollout", version=version, steps=f"{CANARY_SHARE},100")
-    summary.urls[card] = _card(run, "start")
+    summary.urls[card] = save_card(run, "start")
     outcome = run.data.outcome
     entry |= {
         "promoted": outcome.promoted,
@@ -255,13 +255,3 @@ def _count(summary: Summary) -> None:
         "first": f"{ratings['event_timestamp'].min():%Y-%m-%d}",
         "last": f"{ratings['event_timestamp'].max():%Y-%m-%d}",
     }
-
-
-def _card(run: Any, step: str) -> str:
-    """Write a step's card as a page that opens without Metaflow, and return its path."""
-    from metaflow.cards import get_cards
-
-    path = FlowSettings().home / "cards" / f"{run.pathspec.replace('/', '-')}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(get_cards(run[step].task)[0].get())
-    return str(path)

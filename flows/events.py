@@ -1,7 +1,11 @@
-"""How one flow starts the next: here by Metaflow's Runner, as a process of its own."""
+"""How one flow starts the next, here by Metaflow's Runner, and what is left to look at."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+
+from flows.settings import FlowSettings
 
 FLOWS = Path(__file__).resolve().parent
 
@@ -18,15 +22,32 @@ def start(flow: str, **parameters: str | int) -> Any:
     """
     from metaflow import Runner
 
-    arguments = {name: str(value) for name, value in parameters.items()}
     with Runner(str(FLOWS / f"{flow}.py"), pylint=False, quiet=True) as runner:
-        executing = runner.run(**arguments)
+        executing = runner.run(**parameters)
         run = executing.run
     if executing.status != "successful":
         raise FlowFailedError(
             f"flows/{flow}.py failed: {_cause(run)}; `resume` continues it where it stopped"
         )
     return run
+
+
+def save_card(run: Any, step: str) -> str:
+    """Write the card of a run's step as a page that opens without Metaflow, and return its path.
+
+    By Metaflow's command: its Python client looks for local cards in another folder than the one they are
+    written to.
+    """
+    flow, number = run.pathspec.split("/")
+    path = FlowSettings().home / "cards" / f"{flow}-{number}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = FLOWS / f"{flow.removesuffix('Flow').lower()}.py"
+    subprocess.run(
+        [sys.executable, str(file), "--quiet", "--no-pylint", "card", "get", f"{number}/{step}", str(path)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return str(path)
 
 
 def _cause(run: Any) -> str:

@@ -37,7 +37,6 @@ def ingest(
 
     dataset = readers.dataset_of(data)
     lake.check_room(settings.home)
-    lake.claim(settings.lake, dataset)
     arrived = readers.read(data).period(since, until)
     unreadable = len(arrived.unparsed)
     if unreadable > MonitoringSettings().mostly_bad_share * (unreadable + len(arrived.ratings)):
@@ -54,6 +53,7 @@ def ingest(
         )
     }
     bad = {table: validation.bad for table, validation in checked.items()} | {"unparsed": arrived.unparsed}
+    lake.claim(settings.lake, dataset)
     batch = f"{dataset}-{_day(since, 'start')}-{_day(until, 'end')}"
     for table, frame in bad.items():
         quarantine.write(frame, table, batch, settings.lake / "quarantine")

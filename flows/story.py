@@ -24,7 +24,7 @@ def _story(first: str, second: str) -> Story:
 
 
 STORIES = {
-    readers.GENERATOR: _story("2023-01-01", "2023-10-01"),
+    readers.GENERATOR: _story("2023-01-01", "2023-07-01"),
     readers.RENT_THE_RUNWAY: _story("2016-01-01", "2017-01-01"),
 }
 """By dataset: the generator's drift begins with its second period; Rent the Runway changed in 2016."""

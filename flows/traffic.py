@@ -58,12 +58,14 @@ def _person(event: dict[Hashable, Any]) -> Person:
 
 @contextmanager
 def replaying(api_url: str, events: pd.DataFrame) -> Iterator[Traffic]:
-    """Ask for recommendations on behalf of the events' users, in order and over again, until the block ends.
+    """Ask for recommendations on behalf of the events' users, in turn and over again, until the block ends.
 
-    For each event the user asks with the event's purpose, and rates the rental that was really rented if it
+    Each user asks with the event's purpose, and rates the rental that was really rented if it
     is among the recommended: how often that happens is the reward by which a canary is compared.
     """
-    people = itertools.cycle(_person(row) for row in events.sort_values("event_timestamp").to_dict("records"))
+    # A user stays on one predictor: with one rental a person, the share of requests is that of people.
+    first = events.sort_values("event_timestamp").drop_duplicates("user_id")
+    people = itertools.cycle([_person(row) for row in first.to_dict("records")])
     next_person, traffic, over = threading.Lock(), Traffic(), threading.Event()
 
     def ask() -> None:

@@ -34,10 +34,13 @@ class TrainFlow(FlowSpec):
     @step
     def fit(self):
         """Train the recommender."""
+        import logging
+
         from flows.settings import FlowSettings
         from flows.training import feature_columns, split
         from models.train import fit
 
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
         train, _ = split(self.data, FlowSettings().test_days)
         self.model = fit(train, self.data.catalogues, feature_columns())
         self.next(self.evaluate)

@@ -123,7 +123,7 @@ def publish(
                 "feature_service": FEATURE_SERVICE,
                 "git_commit": _git_commit(),
                 "metaflow_run": run,
-                "onnx_max_abs_diff": repr(difference),
+                "onnx_max_abs_diff": difference,
                 "reason": reason,
                 "trained_until": f"{data.until:%Y-%m-%d}",
             },

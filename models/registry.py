@@ -127,7 +127,9 @@ class Registry:
         Raises:
             RegistryError: no version was promoted yet.
         """
-        return self._by_alias(CHAMPION, "train one with `make demo` or `python flows/train.py run`")
+        return self._by_alias(
+            CHAMPION, "train one by `make train` and serve it by `python -m flows up --version N`"
+        )
 
     def challenger(self) -> ModelVersion:
         """Return the version on trial.

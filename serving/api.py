@@ -33,7 +33,7 @@ INDEX = """<!doctype html><title>Rental recommendations</title>
 <li><a href="/users/1/features">/users/{user_id}/features</a>
 <li><a href="/rentals/1/features">/rentals/{rental_id}/features</a>
 <li>POST /feedback: request_id, user_id, rental_id, rating (1 to 5, or null for a click)
-<li><a href="/docs">documentation</a>, <a href="/readyz">readiness</a>
+<li><a href="/openapi.json">the whole API as OpenAPI</a>, <a href="/readyz">readiness</a>
 </ul>
 """
 
@@ -85,7 +85,8 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         features.close()
         log.close()
 
-    app = FastAPI(title="Rental recommendations", lifespan=lifespan)
+    # FastAPI's own documentation pages fetch their scripts from elsewhere: they stay blank without a network.
+    app = FastAPI(title="Rental recommendations", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)

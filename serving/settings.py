@@ -111,8 +111,8 @@ class DecisionThresholds(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RENTALS_CANARY_")
 
-    minimum_requests: int = Field(100, ge=1)
-    """Answers of the canary before it is judged: a share of 5 % failures then shows with 99 % certainty."""
+    minimum_requests: int = Field(200, ge=1)
+    """Answers of the canary before it is judged: a share of 2.3 % failures then shows with 99 % certainty."""
 
     hard_failures: int = Field(5, ge=1)
     """Failed answers from which the share of failures counts even before ``minimum_requests``."""

@@ -176,7 +176,7 @@ def _guests(rng: np.random.Generator, count: int, start: pd.Timestamp, end: pd.T
     known_age = np.where(rng.random(count) < IMPLAUSIBLE_AGE_SHARE, 116.0 + rng.integers(0, 8, count), age)
     frame = pd.DataFrame(
         {
-            "user_id": _ids("user-%06d", count),
+            "user_id": _ids("u%d", count),
             "joined_at": _utc(_arrivals(rng, count, start, end, early=0.3)),
             "age": _partly_unknown(rng, known_age),
             "height_cm": _partly_unknown(rng, height),
@@ -199,7 +199,7 @@ def _offers(rng: np.random.Generator, count: int, start: pd.Timestamp, end: pd.T
     capacity = np.array([each.capacity for each in _CATEGORIES])[category] + rng.integers(0, 3, count)
     frame = pd.DataFrame(
         {
-            "rental_id": _ids("rental-%05d", count),
+            "rental_id": _ids("r%d", count),
             "category": np.array([each.name for each in _CATEGORIES], dtype=object)[category],
             "area": np.array(AREAS, dtype=object)[area],
             "price": price,

@@ -29,7 +29,7 @@ def path(model, market, tmp_path_factory):
 
 def test_the_life_of_two_versions(settings, path, evaluation, monkeypatch):
     registry = Registry(settings)
-    with pytest.raises(RegistryError, match=r"make demo.*flows/train.py"):
+    with pytest.raises(RegistryError, match=r"make train.*flows up --version"):
         registry.champion()
 
     first = registry.register(path, evaluation, LINEAGE)

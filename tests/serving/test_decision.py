@@ -6,7 +6,7 @@ import pytest
 from serving.decision import Arm, Verdict, decide
 from serving.settings import DecisionThresholds
 
-THRESHOLDS = DecisionThresholds()
+THRESHOLDS = DecisionThresholds(minimum_requests=100)
 
 
 def healthy(requests: int = 1000, seed: int = 0) -> Arm:

@@ -1,0 +1,26 @@
+import pandas as pd
+import pytest
+
+from flows.parameters import ParameterError, day, shares
+
+
+def test_a_day_is_midnight_in_utc_and_empty_means_none():
+    assert day("2016-01-31", "until") == pd.Timestamp("2016-01-31", tz="UTC")
+    assert day("", "until") is None
+
+
+@pytest.mark.parametrize("text", ["31.01.2016", "2016-13-01", "yesterday", "2016"])
+def test_what_is_no_day_is_refused_with_the_form_to_use(text):
+    with pytest.raises(ParameterError, match=r"--until is .* give a date as YYYY-MM-DD"):
+        day(text, "until")
+
+
+def test_shares_rise_to_all():
+    assert shares("1, 10,100") == (1, 10, 100)
+    assert shares("100") == (100,)
+
+
+@pytest.mark.parametrize("text", ["", "10", "10,5,100", "0,100", "10,10,100", "ten,100", "-1,100", "50,200"])
+def test_other_shares_are_refused(text):
+    with pytest.raises(ParameterError, match="whole percents that rise to 100"):
+        shares(text)
