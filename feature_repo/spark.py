@@ -21,11 +21,11 @@ done
 exec "{java}" "$@"
 """
 
-JAVA_OPTIONS = (
-    "-Duser.timezone=UTC -XX:-UsePerfData "
-    f"-Dlog4j.configurationFile={CHECKOUT / 'feature_repo' / 'log4j2.properties'}"
-)
-"""UTC for the JVM's own time, no performance files outside the checkout, and errors only."""
+CONFIGURATION = CHECKOUT / "feature_repo" / "spark_configuration"
+"""Spark's configuration folder: it tells Spark to log errors only."""
+
+JAVA_OPTIONS = "-Duser.timezone=UTC -XX:-UsePerfData"
+"""UTC for the JVM's own time, and no performance files outside the checkout."""
 
 
 class SparkError(RuntimeError):
@@ -58,6 +58,7 @@ def session(settings: FeatureSettings) -> "SparkSession":
         JAVA_HOME=str(java_home(settings)),
         PYSPARK_PYTHON=sys.executable,
         PYSPARK_DRIVER_PYTHON=sys.executable,
+        SPARK_CONF_DIR=str(CONFIGURATION),
         SPARK_LOCAL_IP="127.0.0.1",
         TZ="UTC",
     )
@@ -71,7 +72,7 @@ def session(settings: FeatureSettings) -> "SparkSession":
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": settings.spark_driver_memory,
-        "spark.driver.extraJavaOptions": f"{JAVA_OPTIONS} -Dderby.system.home={scratch}",
+        "spark.driver.extraJavaOptions": JAVA_OPTIONS,
         "spark.local.dir": str(scratch),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.session.timeZone": "UTC",

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from monitoring.distribution import FEW_VALUES, binned, present, shares
+from monitoring.distribution import binned, present, shares
 from monitoring.drift_report import DriftReport
 
-MOST_BINS = FEW_VALUES + 2
+MOST_BINS = 14
 """Bars a reader can tell apart; rarer categories of a feature are left out of its chart."""
 
 _COLOURS = {"reference": "#9aa5b1", "current": "#d1495b"}
@@ -51,4 +51,5 @@ def drift_chart(
                 tooltip=["bin:N", "sample:N", altair.Tooltip("share:Q", format=".1%")],
             )
         )
-    return altair.vconcat(*charts).to_dict()
+    # Shared by default, the offset of the first chart would be too wide for one with more bars.
+    return altair.vconcat(*charts).resolve_scale(xOffset="independent").to_dict()

@@ -1,0 +1,151 @@
+"""The whole path on the generator: real Spark, Feast, Metaflow, MLflow, Triton and Envoy, in one run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.processes import find_marked
+
+pytestmark = pytest.mark.slow
+
+
+def command(home, *arguments, check=True, **settings):
+    """Run a program of the project in a home of its own, with a wrong JAVA_HOME."""
+    environment = os.environ | {"RENTALS_HOME": str(home), "JAVA_HOME": "/nowhere"} | settings
+    answer = subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0 or not check, answer.stdout[-5000:] + answer.stderr[-5000:]
+    return answer
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """The demo's home and what it printed; everything is stopped afterwards."""
+    home = tmp_path_factory.mktemp("demo") / "a home"
+    try:
+        yield home, command(home, "-m", "flows", "demo").stdout
+    finally:
+        command(home, "-m", "serving", "down")
+        assert not find_marked(home), "a process is left behind"
+
+
+@pytest.fixture(scope="module")
+def figures(played):
+    return json.loads((played[0] / "demo.json").read_text())
+
+
+def test_every_row_is_in_the_lake_or_in_quarantine(figures):
+    from feature_repo.readers import generator
+
+    source = generator.read()
+    assert figures["data"]["ratings"] + figures["data"]["quarantined"] == len(source.ratings)
+    assert figures["data"]["quarantined"] > 0
+
+
+def test_the_model_beats_its_baselines_and_survives_the_export(figures):
+    model = figures["model"]
+    assert model["rmse"] < model["baselines"]["bias_rmse"] < model["baselines"]["global_mean_rmse"]
+    assert model["ndcg_at_10"] > model["baselines"]["popularity_ndcg_at_10"]
+    assert 0 < model["onnx_max_abs_diff"] < 1e-5
+
+
+def test_ten_rentals_are_recommended_with_their_ratings(figures):
+    found = figures["recommendation"]
+    assert len({rental["rental_id"] for rental in found["rentals"]}) == 10
+    assert all(1 <= rental["predicted_rating"] <= 5 for rental in found["rentals"])
+    assert all(rental["category"] for rental in found["rentals"])
+    assert found["features"]["user_rentals_all"] > 5, "the user's features came from the online store"
+
+
+def test_the_drift_that_was_put_in_is_found_and_starts_the_training(figures):
+    drift = figures["drift"]
+    assert {"purpose", "category"} <= set(drift["features"])
+    assert not {"age", "segment", "rating", "area"} & set(drift["features"])
+    assert figures["canary"]["promoted_version"] == figures["model"]["version"] + 1
+
+
+def test_the_canary_got_its_share_and_nobody_was_failed(figures):
+    canary = figures["canary"]
+    assert canary["measured_share"] == pytest.approx(canary["requested_share"], abs=0.03)
+    assert canary["requests"] > 1000
+    assert (canary["failed_requests"], canary["failures"]) == (0, [])
+
+
+def test_the_damaged_version_is_rolled_back_and_the_promoted_one_serves(figures):
+    canary = figures["canary"]
+    assert canary["rolled_back_version"] == canary["promoted_version"] + 1
+    with httpx.Client(base_url=figures["urls"]["recommendations API"], trust_env=False) as api:
+        user = figures["recommendation"]["user_id"]
+        answers = [api.get(f"/users/{user}/recommendations").json() for _ in range(5)]
+        stranger = api.get("/users/nobody-knows-them/recommendations").json()
+    assert {answer["model_version"] for answer in answers} == {str(canary["promoted_version"])}
+    assert stranger["cold_start"]
+    assert len(stranger["items"]) == 10
+
+
+def test_the_registry_knows_the_champion_and_where_it_comes_from(figures, played):
+    from models.registry import Registry
+    from models.settings import ModelSettings
+
+    champion = Registry(ModelSettings(home=played[0])).champion()
+    assert champion.version == figures["canary"]["promoted_version"]
+    assert champion.lineage["reason"].startswith("drift in ")
+    assert len(champion.lineage["dataset_hash"]) == 64
+    for name in (
+        "dataset",
+        "feature_service",
+        "git_commit",
+        "metaflow_run",
+        "trained_until",
+        "onnx_max_abs_diff",
+    ):
+        assert champion.lineage[name]
+
+
+def test_people_get_a_summary_and_cards_with_plots(figures, played):
+    printed = played[1]
+    for words in ("Ten rentals for user", "NDCG@10", "measured at Envoy", "make down", "failed: 0"):
+        assert words in printed
+    for name in ("training card", "drift card", "rollout card"):
+        page = Path(figures["urls"][name]).read_text()
+        assert len(page) > 10_000
+    assert "vega" in Path(figures["urls"]["training card"]).read_text().lower()
+    assert {stage["name"].split()[0] for stage in figures["stages"]} >= {
+        "ingest",
+        "train,",
+        "serve",
+        "canary:",
+    }
+
+
+def test_a_missing_file_is_told_before_anything_happens(tmp_path):
+    answer = command(tmp_path / "home", "-m", "flows", "demo", "--data", "nowhere.json.gz", check=False)
+    assert answer.returncode == 1
+    assert "error: data file nowhere.json.gz does not exist: give DATA=" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_serving_without_a_champion_says_what_to_do(tmp_path):
+    answer = command(tmp_path / "home", "-m", "flows", "up", check=False)
+    assert answer.returncode == 1
+    assert "error: there is no champion model yet; train one" in answer.stderr
+
+
+def test_a_failed_flow_resumes_without_repeating_what_was_finished(tmp_path):
+    """Spark cannot start at first; resumed, the flow goes on where it stopped."""
+    home = tmp_path / "home"
+    flow = str(Path(__file__).resolve().parents[2] / "flows" / "features.py")
+    failed = command(home, flow, "run", "--until", "2021-06-01", check=False, RENTALS_SPARK_MASTER="local[x]")
+    assert failed.returncode != 0
+    assert "landed" in failed.stdout + failed.stderr
+    resumed = command(home, flow, "resume")
+    resumed = resumed.stdout + resumed.stderr
+    assert "Cloning" in resumed
+    assert "features are online as of 2021-06-01" in resumed
+    assert not list((home / "lake").glob(".*")), "nothing half-written is left"
