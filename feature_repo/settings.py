@@ -1,7 +1,9 @@
 """Settings of the feature store, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import AfterValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -12,8 +14,8 @@ class FeatureSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RENTALS_")
 
-    home: Path = CHECKOUT / ".rentals"
-    """Folder of everything that a run writes."""
+    home: Annotated[Path, AfterValidator(Path.absolute)] = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes; a relative one is below the working folder."""
 
     spark_master: str = "local[2]"
     """Spark master: ``local[N]`` on a laptop, ``spark://…`` or ``k8s://…`` on a cluster."""

@@ -3,10 +3,6 @@
 import json
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,41 +14,11 @@ from flows.events import save_card, start
 from flows.ingest import ingest
 from flows.settings import FlowSettings
 from flows.story import Story, story_of
-from flows.summary import print_summary
+from flows.summary import Summary, print_summary
 from flows.traffic import replaying
 
 CANARY_SHARE = 10
 """Percent of the traffic that a retrained model gets before it is trusted."""
-
-
-@dataclass
-class Summary:
-    """What the demo measured: the content of ``demo.json``."""
-
-    stages: list[dict[str, Any]] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-    recommendation: dict[str, Any] = field(default_factory=dict)
-    drift: dict[str, Any] = field(default_factory=dict)
-    canary: dict[str, Any] = field(default_factory=dict)
-    urls: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Time a stage; the block fills in its figures."""
-        print(f"\n==> {name}", flush=True)
-        entry: dict[str, Any] = {"name": name, "seconds": 0.0}
-        began = time.monotonic()
-        yield entry
-        entry["seconds"] = round(time.monotonic() - began, 1)
-        self.stages.append(entry)
-
-    def steps_of(self, run: Any, names: dict[str, str], **figures: dict[str, Any]) -> None:
-        """Add the steps of a finished flow as stages, each with its own time."""
-        for step, name in names.items():
-            task = run[step].task
-            seconds = (task.finished_at - task.created_at).total_seconds()
-            self.stages.append({"name": name, "seconds": round(seconds, 1), **figures.get(step, {})})
 
 
 def demo(data: str) -> Summary:

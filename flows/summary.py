@@ -1,13 +1,44 @@
-"""The demo's figures as a page of text."""
+"""The demo's figures, as data and as a page of text."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from flows.demo import Summary
+from typing import Any
 
 
-def print_summary(summary: "Summary", path: Path) -> None:
+@dataclass
+class Summary:
+    """What the demo measured: the content of ``demo.json``."""
+
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    recommendation: dict[str, Any] = field(default_factory=dict)
+    drift: dict[str, Any] = field(default_factory=dict)
+    canary: dict[str, Any] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Time a stage; the block fills in its figures."""
+        print(f"\n==> {name}", flush=True)
+        entry: dict[str, Any] = {"name": name, "seconds": 0.0}
+        began = time.monotonic()
+        yield entry
+        entry["seconds"] = round(time.monotonic() - began, 1)
+        self.stages.append(entry)
+
+    def steps_of(self, run: Any, names: dict[str, str], **figures: dict[str, Any]) -> None:
+        """Add the steps of a finished flow as stages, each with its own time."""
+        for step, name in names.items():
+            task = run[step].task
+            seconds = (task.finished_at - task.created_at).total_seconds()
+            self.stages.append({"name": name, "seconds": round(seconds, 1), **figures.get(step, {})})
+
+
+def print_summary(summary: Summary, path: Path) -> None:
     """Print what the demo measured; ``path`` is where the same lies as JSON."""
     print("\n" + "\n\n".join([_stages(summary), _model(summary), _recommendation(summary), _loop(summary)]))
     print("\nOpen:")
@@ -17,7 +48,7 @@ def print_summary(summary: "Summary", path: Path) -> None:
     print("\nIt is still serving: `make status` shows it, `make down` stops it.")
 
 
-def _stages(summary: "Summary") -> str:
+def _stages(summary: Summary) -> str:
     lines = [f"{'stage':66} {'seconds':>7}"]
     for stage in summary.stages:
         lines.append(f"{stage['name']:66} {stage['seconds']:7.1f}")
@@ -32,7 +63,7 @@ def _stages(summary: "Summary") -> str:
     return "\n".join(lines)
 
 
-def _model(summary: "Summary") -> str:
+def _model(summary: Summary) -> str:
     model, rivals = summary.model, summary.model["baselines"]
 
     def against(suffix: str) -> str:
@@ -50,7 +81,7 @@ def _model(summary: "Summary") -> str:
     )
 
 
-def _recommendation(summary: "Summary") -> str:
+def _recommendation(summary: Summary) -> str:
     found = summary.recommendation
     features = found["features"]
     lines = [
@@ -67,7 +98,7 @@ def _recommendation(summary: "Summary") -> str:
     return "\n".join(lines)
 
 
-def _loop(summary: "Summary") -> str:
+def _loop(summary: Summary) -> str:
     drift, canary = summary.drift, summary.canary
     measured = canary["measured_share"]
     return "\n".join(

@@ -1,8 +1,9 @@
 """Settings of training and of the registry, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -13,8 +14,8 @@ class ModelSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RENTALS_")
 
-    home: Path = CHECKOUT / ".rentals"
-    """Folder of everything that a run writes."""
+    home: Annotated[Path, AfterValidator(Path.absolute)] = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes; a relative one is below the working folder."""
 
     mlflow_tracking_uri: str = ""
     """MLflow server; empty keeps runs and versions in a SQLite file under ``home``."""

@@ -1,8 +1,9 @@
 """Settings of monitoring, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -13,8 +14,8 @@ class MonitoringSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RENTALS_")
 
-    home: Path = CHECKOUT / ".rentals"
-    """Folder of everything that a run writes."""
+    home: Annotated[Path, AfterValidator(Path.absolute)] = CHECKOUT / ".rentals"
+    """Folder of everything that a run writes; a relative one is below the working folder."""
 
     mostly_bad_share: float = Field(default=0.5, gt=0, le=1)
     """A batch with a larger share of bad rows stops: past one half the source is broken, not the rows."""
