@@ -42,6 +42,7 @@ class FeaturesFlow(FlowSpec):
 
         settings = FeatureSettings()
         self.as_of = day(self.until, "until") or lake.clock(settings.lake)
+        print(f"computing user and rental features as of {self.as_of:%Y-%m-%d}")
         self.rows = history.compute(settings, self.as_of)
         print(f"feature rows {self.rows} as of {self.as_of:%Y-%m-%d}")
         self.next(self.materialize)

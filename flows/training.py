@@ -54,6 +54,7 @@ def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timest
     rentals = lake.read(features.lake, "rentals", until)
     months = pd.date_range(end=until, periods=flow.catalogue_months, freq="MS")
     times = sorted({month for month in months if month > rentals["listed_at"].min()} | {until})
+    print(f"joining {len(ratings):,} ratings and {len(times)} catalogues with their features")
     spark.session(features)
     feature_store = store.open_store(features)
     return TrainingSet(
