@@ -5,6 +5,8 @@ export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
 PIP = -m pip install --quiet --no-cache-dir --disable-pip-version-check
 RUN = .venv/bin/python
+# Both environments take 3.3 GB with the CPU build of PyTorch; its default build brings some GB more.
+SETUP_GIGABYTES = 5
 ROOMS = feature_repo models serving monitoring flows
 # The stamps below: an environment is ready when its packages were all installed.
 MAIN = .venv/.ready
@@ -30,14 +32,14 @@ down: ## stop everything that was started
 status: setup ## what is served, by which version, with which weight
 	@$(RUN) -m serving status
 
-features: setup ## ratings into online features; DATA=<file> for Rent the Runway
-	@$(RUN) flows/features.py run --data "$(DATA)"
+features: setup ## ratings of DATA=<file> into online features; without DATA what the lake holds
+	@$(RUN) -m flows run features data="$(DATA)"
 
 train: setup ## train, evaluate, export and register a model on what the lake holds
-	@$(RUN) flows/train.py run
+	@$(RUN) -m flows run train
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
-	@$(RUN) flows/monitor.py run
+	@$(RUN) -m flows run monitor
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest
@@ -59,15 +61,18 @@ clean: down ## remove everything that was written, environments included
 	@find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TMPDIR):
-	@mkdir -p $@
+	@mkdir -p "$@" || { echo "cannot write to $(RENTALS_HOME): set RENTALS_HOME to a folder of yours"; exit 1; }
 
 $(MAIN): pyproject.toml constraints.txt | $(TMPDIR)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "Python 3.11 is needed, $(PYTHON) is another: make PYTHON=/path/to/python3.11"; exit 1; }
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "Linux on x86-64 is needed, for Triton"; exit 1; }
+	@[ "$$(df -Pk . | awk 'NR==2 {print int($$4 / 1e6)}')" -ge $(SETUP_GIGABYTES) ] || \
+	  { echo "$(SETUP_GIGABYTES) GB must be free here for the environments: free some space"; exit 1; }
 	@echo "installing the main environment (about 3 GB, some minutes) ..."
 	@"$(PYTHON)" -m venv .venv
-	@$(RUN) $(PIP) --editable '.[dev]' --constraint constraints.txt
+	@$(RUN) $(PIP) setuptools --constraint constraints.txt
+	@$(RUN) $(PIP) --no-build-isolation --editable '.[dev]' --constraint constraints.txt
 	@touch $@
 
 $(TRITON): serving/triton-requirements.txt | $(TMPDIR)

@@ -1,5 +1,6 @@
 """The lake: parquet tables of batches, each written whole or not at all."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -107,24 +108,46 @@ def clock(lake: Path) -> pd.Timestamp:
     return read(lake, "ratings")["event_timestamp"].max().floor("D") + pd.Timedelta(days=1)
 
 
-def snapshot_hash(frame: pd.DataFrame) -> str:
-    """A hash of a table's content which does not depend on the order of its rows."""
-    rows = pd.util.hash_pandas_object(frame, index=False).sort_values().to_numpy()
-    return hashlib.sha256(rows.tobytes()).hexdigest()
+def snapshot_hash(*tables: pd.DataFrame) -> str:
+    """A hash of the tables' content which does not depend on the order of their rows."""
+    content = hashlib.sha256()
+    for table in tables:
+        content.update(pd.util.hash_pandas_object(table, index=False).sort_values().to_numpy().tobytes())
+    return content.hexdigest()
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target`` which takes its place when the block ends without error."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """Yield a temporary folder beside ``target`` which takes its place when the block ends without error.
+
+    Until then, and after any failure, ``target`` is what it was.
+
+    Raises:
+        LakeError: another process is replacing the same folder.
+    """
+    temporary = target.with_name(f".{target.name}.new")
+    old = target.with_name(f".{target.name}.old")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield temporary
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LakeError(f"another run is writing {target}: wait until it has ended") from error
+        if old.exists() and not target.exists():
+            # A run was killed between the two renames below.
+            old.rename(target)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            yield temporary
+            if target.exists():
+                target.rename(old)
+            try:
+                temporary.rename(target)
+            except BaseException:
+                if old.exists():
+                    old.rename(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)

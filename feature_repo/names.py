@@ -21,10 +21,12 @@ class Feature:
     name: str
     kind: Literal["numeric", "categorical"]
     description: str
+    initial: float | None = None
+    """Value of an entity to which nothing has happened yet: a count is then 0, not unknown."""
 
 
-def _numeric(name: str, description: str) -> Feature:
-    return Feature(name, "numeric", description)
+def _numeric(name: str, description: str, initial: float | None = None) -> Feature:
+    return Feature(name, "numeric", description, initial)
 
 
 def _categorical(name: str, description: str) -> Feature:
@@ -33,13 +35,15 @@ def _categorical(name: str, description: str) -> Feature:
 
 def _activity(entity: str, events: str) -> tuple[Feature, ...]:
     """Counts, rating means and recency, each over the days *before* the feature's timestamp."""
-    counts = [_numeric(f"{entity}_rentals_{d}d", f"{events} in the {d} days before") for d in WINDOW_DAYS]
+    counts = [
+        _numeric(f"{entity}_rentals_{d}d", f"{events} in the {d} days before", 0.0) for d in WINDOW_DAYS
+    ]
     means = [
         _numeric(f"{entity}_rating_mean_{d}d", f"mean rating (1..5), {d} days before") for d in WINDOW_DAYS
     ]
     return (
         *counts,
-        _numeric(f"{entity}_rentals_all", f"{events} ever before"),
+        _numeric(f"{entity}_rentals_all", f"{events} ever before", 0.0),
         *means,
         _numeric(f"{entity}_rating_mean_all", "mean rating (1..5) of all time before"),
         _numeric(f"{entity}_recency_days", "days since the last rental, as of the feature's timestamp"),
@@ -53,7 +57,7 @@ USER_FEATURES = (
     _categorical("user_segment", "segment of the profile, such as the body type"),
     *_activity("user", "rentals by the user"),
     _numeric("user_price_mean", "mean price of the user's rentals before"),
-    _numeric("user_categories", "number of different categories rented before"),
+    _numeric("user_categories", "number of different categories rented before", 0.0),
     _categorical("user_favourite_category", "category rented most often before"),
     _categorical("user_favourite_purpose", "purpose named most often before"),
 )

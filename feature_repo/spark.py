@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 
 JAVA_SHIM = """#!/bin/sh
 # PySpark 4 asks for a module that this Java runtime lacks and does not need.
+# Performance data would go to a file in the system's temporary folder.
 for argument do
   shift
   [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
 done
-exec "{java}" "$@"
+exec "{java}" -XX:-UsePerfData "$@"
 """
 
 CONFIGURATION = CHECKOUT / "feature_repo" / "spark_configuration"
 """Spark's configuration folder: it tells Spark to log errors only."""
 
-JAVA_OPTIONS = "-Duser.timezone=UTC -XX:-UsePerfData"
-"""UTC for the JVM's own time, and no performance files outside the checkout."""
+JAVA_OPTIONS = "-Duser.timezone=UTC"
+"""UTC for the JVM's own time."""
 
 
 class SparkError(RuntimeError):

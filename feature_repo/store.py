@@ -121,6 +121,12 @@ def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:
     materialize(store, until)
 
 
+def empty(settings: FeatureSettings) -> None:
+    """Forget everything that is registered and online, in whichever online store the settings name."""
+    if (settings.home / "feast" / "registry.db").exists():
+        open_store(settings).teardown()
+
+
 class OnlineFeatures:
     """Reads the features of one user or rental from the online store."""
 

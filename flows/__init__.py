@@ -4,6 +4,7 @@ Metaflow reads its configuration when it is imported, so importing this package 
 under ``RENTALS_HOME`` and every tool's usage reporting off.
 """
 
+import contextlib
 import getpass
 import os
 
@@ -13,6 +14,7 @@ _home, _user = FlowSettings().home, getpass.getuser()
 for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "METAFLOW_CLIENT_CACHE_PATH": str(_home / "metaflow" / "cache"),
     # Unset, cards would go below the working folder; set to anything, they go below the datastore.
     "METAFLOW_CARD_LOCALROOT": str(_home / "metaflow"),
     "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(_home / "metaflow"),
@@ -21,5 +23,8 @@ for _name, _value in {
     "METAFLOW_HOME": str(_home / "metaflow" / "config"),
     # Metaflow refuses to run for root, who is the only user inside many containers.
     "METAFLOW_USER": _user if _user != "root" else "rentals",
+    "TMPDIR": str(_home / "tmp"),
 }.items():
     os.environ.setdefault(_name, _value)
+with contextlib.suppress(OSError):  # A home that cannot be written is told by whatever needs it first.
+    os.makedirs(os.environ["TMPDIR"], exist_ok=True)  # noqa: PTH103

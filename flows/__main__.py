@@ -1,17 +1,20 @@
-"""`python -m flows demo [--data FILE]` and `python -m flows up [--version N]`."""
+"""The commands behind make: `python -m flows demo`, `run FLOW` and `up`; an error is one line."""
 
 import argparse
 import sys
 
-from flows.events import FlowFailedError
+ROOMS = ("feature_repo", "models", "serving", "monitoring", "flows")
 
 
 def main() -> int:
-    """Run a command; an error that a person can mend is a line, not a stack trace."""
+    """Run a command and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m flows", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="ratings to a canary and back, end to end")
     demo.add_argument("--data", default="", help="path of the source's file; empty for the generator")
+    run = commands.add_parser("run", help="one flow, such as: run train until=2016-01-01")
+    run.add_argument("flow", choices=("features", "train", "monitor"))
+    run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE")
     up = commands.add_parser("up", help="serve a version with all the traffic, without training")
     up.add_argument("--version", type=int, help="registered version; the last champion without it")
     arguments = parser.parse_args()
@@ -20,12 +23,26 @@ def main() -> int:
             from flows.demo import demo as run_demo
 
             run_demo(arguments.data)
+        elif arguments.command == "run":
+            from flows.runs import start
+
+            start(arguments.flow, **dict(arguments.parameters))
         else:
             _up(arguments.version)
-    except _mendable() as error:
+    except Exception as error:
+        # The errors that our own rooms raise name their remedy; any other one is a fault of the code.
+        if type(error).__module__.split(".")[0] not in ROOMS:
+            raise
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _up(version: int | None) -> None:
@@ -35,28 +52,6 @@ def _up(version: int | None) -> None:
     version = version or Registry().champion().version
     state = serve(version)
     print(f"version {version} answers at {state.api_url}, Envoy at {state.gateway_url}; `make down` stops it")
-
-
-def _mendable() -> tuple[type[Exception], ...]:
-    """The errors whose message names the remedy."""
-    from feature_repo.lake import LakeError
-    from feature_repo.readers import SourceError
-    from models.registry import RegistryError
-    from monitoring.expectations import MostlyBadError
-    from serving.manifest import ManifestError
-    from serving.ports import PortTakenError
-    from serving.runtime import RuntimeFailure
-
-    return (
-        FlowFailedError,
-        LakeError,
-        ManifestError,
-        MostlyBadError,
-        PortTakenError,
-        RegistryError,
-        RuntimeFailure,
-        SourceError,
-    )
 
 
 if __name__ == "__main__":

@@ -3,15 +3,16 @@
 import json
 import shutil
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from feature_repo import lake, readers
+from feature_repo import lake, readers, store
 from feature_repo.settings import FeatureSettings
 from flows import deployment
-from flows.events import save_card, start
 from flows.ingest import ingest
+from flows.runs import save_card, start
 from flows.settings import FlowSettings
 from flows.story import Story, story_of
 from flows.summary import Summary, print_summary
@@ -28,7 +29,7 @@ def demo(data: str) -> Summary:
         SourceError, LakeError: the data cannot be read or there is no room; nothing was changed.
         FlowFailedError: a flow failed; what was written before it stays.
     """
-    home = FlowSettings().home
+    home, began = FlowSettings().home, time.monotonic()
     lake.check_room(home)
     story = story_of(data)
     _begin(home, readers.dataset_of(data))
@@ -43,8 +44,11 @@ def demo(data: str) -> Summary:
         ingest(data, story.second, None, FeatureSettings())
     _canary(summary, api_url, story, first, retrained)
     _count(summary)
+    summary.seconds = round(time.monotonic() - began, 1)
     path = home / "demo.json"
-    path.write_text(json.dumps(vars(summary), indent=2))
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(vars(summary), indent=2, allow_nan=False))
+    temporary.replace(path)
     print_summary(summary, path)
     return summary
 
@@ -55,8 +59,9 @@ def _begin(home: Path, dataset: str) -> None:
     from serving.settings import ServingSettings
 
     runtime.down(ServingSettings())
+    (home / "demo.json").unlink(missing_ok=True)
     # The story starts in the past: what later periods brought online must not be known yet.
-    (home / "feast" / "online.db").unlink(missing_ok=True)
+    store.empty(FeatureSettings())
     held = lake.dataset_of(home / "lake")
     if held not in ("", dataset):
         aside = home / "archive" / f"{held}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
@@ -76,7 +81,7 @@ def _features(summary: Summary, what: str, data: str, since: str, until: str) ->
             "compute": f"features of the {what} (Spark)",
             "materialize": f"features of the {what} online (Feast)",
         },
-        start={"rows": landed.rows, "quarantined": landed.quarantined, "blanked": landed.blanked},
+        start=vars(landed),
         compute={"feature_rows": run.data.rows},
         materialize={"as_of": until},
     )
@@ -163,6 +168,7 @@ def _canary(summary: Summary, api_url: str, story: Story, champion: int, retrain
             f"canary: version {retrained} gets {CANARY_SHARE} %, then all or nothing"
         ) as entry:
             promoted = _roll_out(retrained, entry, summary, "rollout card")
+        retried = traffic.retried
         serving = retrained if promoted.promoted else champion
         broken = _register_damaged(serving)
         with summary.stage(f"canary: version {broken} is damaged on purpose") as entry:
@@ -177,6 +183,8 @@ def _canary(summary: Summary, api_url: str, story: Story, champion: int, retrain
         "requests": traffic.requests,
         "failed_requests": traffic.failed,
         "failures": traffic.errors[:5],
+        "retried_while_good": retried,
+        "retried_while_damaged": traffic.retried - retried,
         "answers_by_version": dict(traffic.by_version),
     }
 
@@ -202,9 +210,8 @@ def _register_damaged(version: int) -> int:
     good = registry.get(version)
     with tempfile.TemporaryDirectory() as folder:
         path = corrupt(good.path, Path(folder) / "model.onnx")
-        return registry.register(
-            path, None, good.lineage | {"reason": f"version {version}, damaged by the demo"}
-        )
+        lineage = {"reason": f"version {version}, damaged by the demo", "dataset": good.lineage["dataset"]}
+        return registry.register(path, None, lineage)
 
 
 def _count(summary: Summary) -> None:

@@ -31,16 +31,26 @@ def serve(version: int) -> "RuntimeState":
 
 
 def roll_out(version: int, steps: tuple[int, ...]) -> "RolloutOutcome":
-    """Let a registered version earn its traffic step by step; it is the champion if it does."""
+    """Let a registered version earn its traffic step by step; it is the champion if it does.
+
+    Raises:
+        RolloutError: nothing is served, or another rollout is running.
+    """
     from models.registry import CHALLENGER, Registry
-    from serving.rollout import rollout
+    from serving import runtime
+    from serving.rollout import RolloutOutcome, rollout
     from serving.settings import ServingSettings
 
-    stage(version)
-    Registry().set_alias(CHALLENGER, version)
-    outcome = rollout(version, steps=steps, settings=ServingSettings())
-    if outcome.promoted:
-        Registry().promote(version)
+    settings, registry = ServingSettings(), Registry()
+    predictor = stage(version)
+    deployment = runtime.applied(settings)
+    if deployment and deployment.weights == {predictor: 100}:
+        # A rollout was killed after its promotion at the gateway: only the registry does not know yet.
+        outcome = RolloutOutcome(True, str(version), predictor, None, None, 0, ["all traffic is its already"])
     else:
-        Registry().remove_alias(CHALLENGER)
+        outcome = rollout(version, steps=steps, settings=settings)
+    if outcome.promoted:
+        registry.promote(version)
+    elif CHALLENGER in registry.get(version).aliases:
+        registry.remove_alias(CHALLENGER)
     return outcome

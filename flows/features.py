@@ -13,7 +13,9 @@ class FeaturesFlow(FlowSpec):
     4. end: say what there is.
     """
 
-    data = Parameter("data", default="", help="path of the source's file; empty for the generator")
+    data = Parameter(
+        "data", default="", help="path of a source's file; empty for the generator or the lake's own"
+    )
     since = Parameter(
         "since", default="", help="first day that arrives (YYYY-MM-DD); empty for the beginning"
     )
@@ -22,14 +24,19 @@ class FeaturesFlow(FlowSpec):
     @step
     def start(self):
         """Ingest."""
+        from feature_repo import lake
+        from feature_repo.readers import GENERATOR
         from feature_repo.settings import FeatureSettings
         from flows.ingest import ingest
         from flows.parameters import day
 
-        self.ingested = ingest(
-            self.data, day(self.since, "since"), day(self.until, "until"), FeatureSettings()
-        )
-        print(f"landed {self.ingested.rows}, quarantined {self.ingested.quarantined}")
+        settings = FeatureSettings()
+        self.ingested = None
+        if self.data or lake.dataset_of(settings.lake) in ("", GENERATOR):
+            self.ingested = ingest(self.data, day(self.since, "since"), day(self.until, "until"), settings)
+            print(self.ingested)
+        else:
+            print("no --data: the features of what the lake holds are computed")
         self.next(self.compute)
 
     @retry(times=1)

@@ -10,10 +10,12 @@ from feature_repo.settings import FeatureSettings
 
 @dataclass(frozen=True)
 class Ingested:
-    """Rows of one batch: written per table, and put into quarantine per table."""
+    """What became of the rows of one batch, by table."""
 
-    batch: str
     rows: dict[str, int]
+    repeated: dict[str, int]
+    """Good rows whose key the lake already held."""
+
     quarantined: dict[str, int]
     blanked: dict[str, int]
     """Implausible attributes that were emptied while their row was kept, by expectation."""
@@ -54,13 +56,16 @@ def ingest(
     }
     bad = {table: validation.bad for table, validation in checked.items()} | {"unparsed": arrived.unparsed}
     lake.claim(settings.lake, dataset)
-    batch = f"{dataset}-{_day(since, 'start')}-{_day(until, 'end')}"
-    for table, frame in bad.items():
-        quarantine.write(frame, table, batch, settings.lake / "quarantine")
+    batch = f"{dataset}-{readers.fingerprint(data)}-{_day(since, 'start')}-{_day(until, 'end')}"
+    kept = {
+        table: quarantine.write(frame, table, batch, settings.lake / "quarantine")
+        for table, frame in bad.items()
+    }
+    rows = {table: lake.append(settings.lake, table, batch, each.good) for table, each in checked.items()}
     return Ingested(
-        batch=batch,
-        rows={table: lake.append(settings.lake, table, batch, each.good) for table, each in checked.items()},
-        quarantined={table: len(frame) for table, frame in bad.items()},
+        rows=rows,
+        repeated={table: len(each.good) - rows[table] for table, each in checked.items()},
+        quarantined=kept,
         blanked={name: count for each in checked.values() for name, count in each.blanked.items() if count},
     )
 

@@ -12,7 +12,7 @@ class MonitorFlow(FlowSpec):
     3. end: say what happened.
     """
 
-    until = Parameter("until", default="", help="day before which ratings count (YYYY-MM-DD); empty for all")
+    until = Parameter("until", default="", help="day before which ratings count; empty: as the features")
 
     @card(type="blank")
     @step
@@ -20,6 +20,7 @@ class MonitorFlow(FlowSpec):
         """Compare the periods."""
         import pandas as pd
 
+        from feature_repo import history
         from feature_repo.settings import FeatureSettings
         from flows.cards import drift_card
         from flows.monitoring_period import drift, periods
@@ -29,7 +30,9 @@ class MonitorFlow(FlowSpec):
 
         champion = Registry().champion()
         border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
-        compared = periods(FeatureSettings(), border, day(self.until, "until"))
+        settings = FeatureSettings()
+        until = day(self.until, "until") or history.as_of(settings)
+        compared = periods(settings, border, until)
         self.report = drift(compared)
         print(self.report.to_text())
         chart = drift_chart(self.report, compared.reference, compared.current)
@@ -39,7 +42,7 @@ class MonitorFlow(FlowSpec):
     @step
     def act(self):
         """Start the training where something moved."""
-        from flows.events import start
+        from flows.runs import start
 
         self.new_version = None
         if self.report.drifted:

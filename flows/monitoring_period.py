@@ -40,7 +40,7 @@ class Periods:
         )
 
 
-def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp | None) -> Periods:
+def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp) -> Periods:
     """Read the ratings before ``border`` and those in ``[border, until)`` from the lake.
 
     Raises:

@@ -39,8 +39,8 @@ def story_of(data: str) -> Story:
         SourceError: the file cannot be read, or is too small to be cut in three.
     """
     times = readers.read(data).ratings["event_timestamp"].dropna().sort_values()
-    story = STORIES[readers.dataset_of(data)]
-    if _smallest(times, story) < LEAST_EVENTS:
+    story = STORIES.get(readers.dataset_of(data))
+    if story is None or _smallest(times, story) < LEAST_EVENTS:
         story = Story(*(times.iloc[int(share * len(times))].floor("D") for share in (0.5, 0.8)))
     if _smallest(times, story) < LEAST_EVENTS:
         raise SourceError(

@@ -19,6 +19,7 @@ class Summary:
     drift: dict[str, Any] = field(default_factory=dict)
     canary: dict[str, Any] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
@@ -54,7 +55,7 @@ def _stages(summary: Summary) -> str:
         lines.append(f"{stage['name']:66} {stage['seconds']:7.1f}")
         figures = {name: value for name, value in stage.items() if name not in ("name", "seconds")}
         lines += [f"    {name}: {_text(value)}" for name, value in figures.items() if value not in ({}, [])]
-    lines.append(f"{'all stages':66} {sum(stage['seconds'] for stage in summary.stages):7.1f}")
+    lines.append(f"{'from the command to here, starting of processes included':66} {summary.seconds:7.1f}")
     data = summary.data
     lines.append(
         f"\n{data['dataset']}: {data['ratings']:,} ratings by {data['users']:,} users of {data['rentals']:,} "
@@ -109,6 +110,9 @@ def _loop(summary: Summary) -> str:
             + f"; promoted version {canary['promoted_version']}, "
             f"rolled back version {canary['rolled_back_version']}",
             f"Requests while weights changed: {canary['requests']:,}, failed: {canary['failed_requests']}",
+            "Answered by a second predictor because the first one failed: "
+            f"{canary['retried_while_good']} beside the good canary, "
+            f"{canary['retried_while_damaged']} beside the damaged one",
         ]
     )
 

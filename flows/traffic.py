@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from serving.client import RecommenderClient, RecommenderError
+from serving.client import RecommenderClient
 
 CLIENTS = 2
 """People asking at a time: as many as the cores of a small machine keep busy beside the servers."""
@@ -25,15 +25,19 @@ class Traffic:
 
     requests: int = 0
     failed: int = 0
+    retried: int = 0
+    """Answers for which the API had to ask a second predictor, because the first one failed."""
+
     by_version: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answered(self, version: str) -> None:
-        """Count an answer of ``version``."""
+    def answered(self, version: str, degraded: str | None) -> None:
+        """Count an answer of ``version``, and why it was less than it could be."""
         with self._lock:
             self.requests += 1
             self.by_version[version] += 1
+            self.retried += (degraded or "").startswith("predictor")
 
     def failure(self, error: Exception) -> None:
         """Count a request without an answer."""
@@ -77,10 +81,11 @@ def replaying(api_url: str, events: pd.DataFrame) -> Iterator[Traffic]:
                     answer = client.recommendations(person.user_id, k=RENTALS_SHOWN, purpose=person.purpose)
                     if person.rental_id in {item.rental_id for item in answer.items}:
                         client.feedback(answer.request_id, person.user_id, person.rental_id, person.rating)
-                except RecommenderError as error:
+                # Whatever keeps a person from an answer is a failed request, and must not end the traffic.
+                except Exception as error:
                     traffic.failure(error)
                 else:
-                    traffic.answered(answer.model_version)
+                    traffic.answered(answer.model_version, answer.degraded)
 
     threads = [
         threading.Thread(target=ask, name=f"person-{number}", daemon=True) for number in range(CLIENTS)

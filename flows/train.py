@@ -14,7 +14,7 @@ class TrainFlow(FlowSpec):
     5. end: say which version it is.
     """
 
-    until = Parameter("until", default="", help="day before which ratings count (YYYY-MM-DD); empty for all")
+    until = Parameter("until", default="", help="day before which ratings count; empty: as the features")
     reason = Parameter("reason", default="by hand", help="why this training runs; kept with the version")
 
     @step
@@ -36,12 +36,11 @@ class TrainFlow(FlowSpec):
         """Train the recommender."""
         import logging
 
-        from flows.settings import FlowSettings
         from flows.training import feature_columns, split
         from models.train import fit
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        train, _ = split(self.data, FlowSettings().test_days)
+        train, _ = split(self.data)
         self.model = fit(train, self.data.catalogues, feature_columns())
         self.next(self.evaluate)
 
@@ -50,11 +49,10 @@ class TrainFlow(FlowSpec):
     def evaluate(self):
         """Evaluate on the days after the training events."""
         from flows.cards import training_card
-        from flows.settings import FlowSettings
         from flows.training import split
         from models.evaluate import evaluate
 
-        train, test = split(self.data, FlowSettings().test_days)
+        train, test = split(self.data)
         self.evaluation = evaluate(self.model, test, self.data.catalogues, train)
         current.card.extend(training_card(self.evaluation, self.data, self.reason))
         self.next(self.register)

@@ -1,5 +1,6 @@
 """What the training flow composes: the training set from Feast, its split, and the registered version."""
 
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -34,20 +35,38 @@ class TrainingSet:
     """Point-in-time correct frames up to ``until``.
 
     ``events`` has a row per rating with the features as of it; ``catalogues`` the whole catalogue with its
-    features as of each month's start and as of ``until``; ``snapshot_hash`` names the ratings behind them.
+    features as of each month's start and as of ``until``; ``snapshot_hash`` names the tables behind them.
     """
 
     events: pd.DataFrame
     catalogues: pd.DataFrame
     until: pd.Timestamp
+    test_from: pd.Timestamp
+    """The model learns from the events before it, and is tested on the others."""
+
     snapshot_hash: str
 
 
 def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timestamp | None) -> TrainingSet:
-    """Join the ratings before ``until`` (default: all) with their features, through Feast."""
-    from feature_repo import spark, store
+    """Join the ratings before ``until`` with their features, through Feast.
 
-    until = until or lake.clock(features.lake)
+    Args:
+        features: where the lake and the store are.
+        flow: how time is cut.
+        until: None takes all ratings that are in the features.
+
+    Raises:
+        LakeError: the features do not reach ``until``, or there are no ratings before it.
+    """
+    from feature_repo import history, spark, store
+
+    known = history.as_of(features)
+    until = until or known
+    if until > known:
+        raise lake.LakeError(
+            f"the features end at {known:%Y-%m-%d}, before {until:%Y-%m-%d}: later events would be joined "
+            "with stale ones; run `make features` first"
+        )
     ratings = lake.read(features.lake, "ratings", until)
     if ratings.empty:
         raise lake.LakeError(f"the lake has no rating before {until:%Y-%m-%d}: give a later --until")
@@ -61,7 +80,8 @@ def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timest
         events=store.as_of_events(feature_store, ratings),
         catalogues=store.catalogue_as_of(feature_store, rentals, times),
         until=until,
-        snapshot_hash=lake.snapshot_hash(ratings),
+        test_from=until - pd.Timedelta(days=flow.test_days),
+        snapshot_hash=lake.snapshot_hash(ratings, rentals, lake.read(features.lake, "users", until)),
     )
 
 
@@ -79,11 +99,11 @@ def feature_columns() -> Columns:
     )
 
 
-def split(data: TrainingSet, test_days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Part the events by time: all but the last ``test_days`` days, and these."""
+def split(data: TrainingSet) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part the events by time: what the model learns from, and what it is tested on."""
     from models.data import split_by_time
 
-    return split_by_time(data.events, data.until - pd.Timedelta(days=test_days))
+    return split_by_time(data.events, data.test_from)
 
 
 @dataclass(frozen=True)
@@ -97,13 +117,13 @@ class Published:
 def publish(
     model: "Recommender", evaluation: "Evaluation", data: TrainingSet, run: str, reason: str
 ) -> Published:
-    """Export the model with the catalogue as of ``data.until``, prove parity, and register it.
+    """Export the model with the catalogue as of ``data.until``, prove parity, and register it as challenger.
 
     Raises:
         ParityError: the exported graph does not answer as the model does.
     """
     from models.export import export, parity
-    from models.registry import Registry
+    from models.registry import CHALLENGER, Registry
 
     settings = FeatureSettings()
     catalogue = data.catalogues[data.catalogues["snapshot_at"] == data.until]
@@ -115,7 +135,8 @@ def publish(
                 f"the ONNX graph differs from PyTorch by {difference:.1e}, more than {PARITY_LIMIT:.0e}: "
                 "it must not be served; look at what the exporter made of the model's last change"
             )
-        version = Registry().register(
+        registry = Registry()
+        version = registry.register(
             onnx,
             evaluation,
             {
@@ -126,14 +147,24 @@ def publish(
                 "metaflow_run": run,
                 "onnx_max_abs_diff": difference,
                 "reason": reason,
+                "fitted_until": f"{data.test_from:%Y-%m-%d}",
                 "trained_until": f"{data.until:%Y-%m-%d}",
             },
         )
+        registry.set_alias(CHALLENGER, version)
     return Published(version, difference)
 
 
 def _git_commit() -> str:
-    answer = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    """The commit of the code, marked where files were changed since."""
+    if not (CHECKOUT / ".git").exists() or not shutil.which("git"):
+        return "not under git"
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        ).stdout.strip()
+
+    return git("rev-parse", "HEAD") + (
+        "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
     )
-    return answer.stdout.strip() or "not under git"

@@ -13,11 +13,15 @@ _SCHEMA = pa.schema([(name, pa.string()) for name in ("table", "batch", "reason"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-def write(bad: pd.DataFrame, table: str, batch: str, folder: Path) -> Path:
+def write(bad: pd.DataFrame, table: str, batch: str, folder: Path) -> int:
     """Write the rows of ``bad`` (a column ``reason``, any others) to ``folder/table/batch.parquet``.
 
     The row itself is stored as JSON text, because a bad row may hold a word where a number belongs. Writing
-    a batch again replaces it; a batch without bad rows leaves no file.
+    a batch again replaces it, and a row which another batch holds already is not kept twice; a batch
+    without bad rows leaves no file.
+
+    Returns:
+        How many rows the batch holds.
 
     Raises:
         ValueError: ``bad`` has no reasons, or a name does not do as a file name.
@@ -30,20 +34,18 @@ def write(bad: pd.DataFrame, table: str, batch: str, folder: Path) -> Path:
     if "reason" not in bad:
         raise ValueError("bad rows need a column 'reason'; it comes from validate(...).bad")
     path = folder / table / f"{batch}.parquet"
-    if bad.empty:
+    rows = pd.DataFrame({"reason": bad["reason"].tolist(), "row": _as_json(bad.drop(columns="reason"))})
+    others = [each for each in _batches(folder) if each.parent.name == table and each != path]
+    known = {row for other in others for row in pq.read_table(other, columns=["row"])["row"].to_pylist()}
+    rows = rows[~rows["row"].isin(known)]
+    if rows.empty:
         path.unlink(missing_ok=True)
-        return path
+        return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {
-        "table": [table] * len(bad),
-        "batch": [batch] * len(bad),
-        "reason": bad["reason"].tolist(),
-        "row": _as_json(bad.drop(columns="reason")),
-    }
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.table(columns, schema=_SCHEMA), temporary)
+    pq.write_table(pa.Table.from_pandas(rows.assign(table=table, batch=batch), schema=_SCHEMA), temporary)
     temporary.replace(path)
-    return path
+    return len(rows)
 
 
 def count(folder: Path) -> dict[str, int]:

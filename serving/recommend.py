@@ -72,12 +72,16 @@ class Recommendation:
 
 
 def model_inputs(user_id: str, purpose: str | None, features: FeatureValues) -> dict[str, float | str]:
-    """One value per input of the model: a missing number is NaN, missing text is empty."""
+    """One value per input of the model: a missing number is NaN, missing text is empty.
+
+    An unknown user gets what a known one had before the first rental, as the model has learned it.
+    """
     inputs: dict[str, float | str] = {"user_id": user_id, "purpose": purpose or ""}
     for feature in USER_FEATURES:
         value = features.get(feature.name)
         if feature.kind == "numeric":
-            inputs[feature.name] = math.nan if value is None else float(value)
+            initial = math.nan if feature.initial is None else feature.initial
+            inputs[feature.name] = initial if value is None else float(value)
         else:
             inputs[feature.name] = "" if value is None else str(value)
     return inputs

@@ -1,6 +1,9 @@
 """Fixtures shared by all rooms: one home below the tests' temporary folder, one Spark session."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,12 +11,16 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
+# Some settings are read when a module is imported, so this comes before any test is collected.
+HOME = Path(tempfile.mkdtemp(prefix="rentals-home-"))
+os.environ["RENTALS_HOME"] = str(HOME)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home() -> Iterator[Path]:
     """The suite's RENTALS_HOME; nothing of a user's own .rentals is read or written."""
-    folder = tmp_path_factory.mktemp("home")
-    os.environ["RENTALS_HOME"] = str(folder)
-    return folder
+    yield HOME
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

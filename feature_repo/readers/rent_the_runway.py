@@ -37,11 +37,13 @@ def read(path: Path) -> Source:
         SourceError: the file is empty, truncated or not what its name says.
     """
     records, unparsed = [], []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, raw in enumerate(_lines(path), start=1):
+        line = raw.decode(errors="backslashreplace")
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            unparsed.append({"line": line, "reason": f"line {number} is not JSON: {error.msg}"})
+            record = json.loads(raw.decode())
+        # Besides wrong JSON: bytes that are no UTF-8, a number of 5,000 digits, brackets nested 5,000 deep.
+        except (ValueError, RecursionError) as error:
+            unparsed.append({"line": line, "reason": f"line {number} is not JSON: {error}"})
             continue
         if not isinstance(record, dict):
             unparsed.append({"line": line, "reason": f"line {number} is not a JSON object"})
@@ -65,13 +67,13 @@ def read(path: Path) -> Source:
     )
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Iterator[bytes]:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8", errors="replace") as file:
+        with opener(path, "rb") as file:
             for line in file:
                 if line.strip():
-                    yield line.rstrip("\n")
+                    yield line.rstrip(b"\r\n")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise SourceError(f"{path} is truncated or not gzip ({error}): download it again") from error
     except OSError as error:

@@ -67,6 +67,12 @@ def test_no_room_and_no_permission_are_told_before_anything_is_written(tmp_path,
         lake.check_room(tmp_path / "file" / "below")
 
 
+def tables(folder):
+    return [
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name[0] != "."
+    ]
+
+
 def test_a_failed_replacement_leaves_the_old_table(tmp_path):
     target = tmp_path / "table"
     target.mkdir()
@@ -75,11 +81,34 @@ def test_a_failed_replacement_leaves_the_old_table(tmp_path):
         folder.mkdir()
         (folder / "new").touch()
         raise RuntimeError("half-way")
-    assert [path.name for path in tmp_path.rglob("*")] == ["table", "old"]
+    assert tables(tmp_path) == ["table/old"]
+    with pytest.raises(FileNotFoundError), lake.replacing(target):
+        pass  # nothing was written
+    assert tables(tmp_path) == ["table/old"]
     with lake.replacing(target) as folder:
         folder.mkdir()
         (folder / "new").touch()
-    assert [path.name for path in tmp_path.rglob("*")] == ["table", "new"]
+    assert tables(tmp_path) == ["table/new"]
+
+
+def test_a_replacement_killed_half_way_is_repaired(tmp_path):
+    (tmp_path / ".table.old").mkdir()
+    (tmp_path / ".table.old" / "old").touch()
+    (tmp_path / ".table.new").mkdir()
+    with pytest.raises(RuntimeError, match="again"), lake.replacing(tmp_path / "table"):
+        raise RuntimeError("again")
+    assert tables(tmp_path) == ["table/old"]
+
+
+def test_two_runs_do_not_replace_the_same_table_at_once(tmp_path):
+    with lake.replacing(tmp_path / "table") as folder:
+        folder.mkdir()
+        with (
+            pytest.raises(lake.LakeError, match="another run is writing"),
+            lake.replacing(tmp_path / "table"),
+        ):
+            raise AssertionError("both were let in")
+    assert (tmp_path / "table").is_dir()
 
 
 def test_a_contract_names_every_fault_at_once():

@@ -84,14 +84,23 @@ def test_the_profile_is_that_of_the_first_review(tmp_path):
     assert pd.isna(source.users.age.iloc[0]), "an age that became known later would leak"
 
 
-def test_periods_part_the_rows_and_those_without_a_time_come_first(tmp_path):
+def test_bytes_and_json_that_break_a_parser_are_kept_as_they_came(tmp_path):
+    path = tmp_path / "data.json"
+    broken = [b'{"user_id": "Z\xff"}', b"1" * 5000, b"[" * 100_000]
+    path.write_bytes(b"\n".join([json.dumps(LINE).encode(), *broken]))
+    source = read(str(path))
+    assert len(source.ratings) == 1
+    assert source.unparsed.line.tolist() == ['{"user_id": "Z\\xff"}', "1" * 5000, "[" * 100_000]
+
+
+def test_periods_part_the_rows_and_those_without_a_time_come_with_each(tmp_path):
     undated = {**LINE, "review_date": "some day", "user_id": "2", "item_id": "3"}
     source = read(write(tmp_path / "data.json.gz", LINE, undated, "broken"))
     border = pd.Timestamp("2016-04-20", tz="UTC")
     before, after = source.period(None, border), source.period(border, None)
     assert before.ratings.user_id.tolist() == ["2"]
-    assert after.ratings.user_id.tolist() == ["420272"]
-    assert (len(before.unparsed), len(after.unparsed)) == (1, 0)
+    assert after.ratings.user_id.tolist() == ["420272", "2"]
+    assert (len(before.unparsed), len(after.unparsed)) == (1, 1)
 
 
 def test_a_truncated_file_is_refused(tmp_path):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from serving.processes import find_marked
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 def command(home, *arguments, check=True, **settings):
     """Run a program of the project in a home of its own, with a wrong JAVA_HOME."""
-    environment = os.environ | {"RENTALS_HOME": str(home), "JAVA_HOME": "/nowhere"} | settings
+    # Metaflow's settings of this process point to another home.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("METAFLOW_")}
+    environment = inherited | {"RENTALS_HOME": str(home), "JAVA_HOME": "/nowhere"} | settings
     answer = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
     )
@@ -32,7 +35,7 @@ def played(tmp_path_factory):
         yield home, command(home, "-m", "flows", "demo").stdout
     finally:
         command(home, "-m", "serving", "down")
-        assert not find_marked(home), "a process is left behind"
+    assert not find_marked(home), "a process is left behind"
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,8 @@ def test_the_canary_got_its_share_and_nobody_was_failed(figures):
     assert canary["measured_share"] == pytest.approx(canary["requested_share"], abs=0.03)
     assert canary["requests"] > 1000
     assert (canary["failed_requests"], canary["failures"]) == (0, [])
+    assert canary["retried_while_good"] == 0, "changing weights cost no user a second try"
+    assert canary["retried_while_damaged"] > 0
 
 
 def test_the_damaged_version_is_rolled_back_and_the_promoted_one_serves(figures):
@@ -87,6 +92,23 @@ def test_the_damaged_version_is_rolled_back_and_the_promoted_one_serves(figures)
     assert {answer["model_version"] for answer in answers} == {str(canary["promoted_version"])}
     assert stranger["cold_start"]
     assert len(stranger["items"]) == 10
+
+
+def test_everything_listens_on_this_machine_only(figures, played):
+    addresses = [
+        connection.laddr.ip
+        for process in find_marked(played[0])
+        for connection in psutil.Process(process).net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(addresses) >= 6
+    assert set(addresses) == {"127.0.0.1"}
+
+
+def test_everything_is_written_below_the_home(figures, played):
+    home = played[0]
+    assert (home / "metaflow" / ".metaflow" / "TrainFlow").is_dir()
+    assert (home / "metaflow" / "cache").is_dir()
 
 
 def test_the_registry_knows_the_champion_and_where_it_comes_from(figures, played):
@@ -122,6 +144,23 @@ def test_people_get_a_summary_and_cards_with_plots(figures, played):
         "serve",
         "canary:",
     }
+
+
+def test_what_was_stopped_is_served_again_without_training(figures, played):
+    home, _ = played
+    command(home, "-m", "serving", "down")
+    assert not find_marked(home)
+    printed = command(home, "-m", "flows", "up").stdout
+    assert f"version {figures['canary']['promoted_version']} answers at" in printed
+    with httpx.Client(base_url=printed.split()[4].strip(","), trust_env=False) as api:
+        answer = api.get(f"/users/{figures['recommendation']['user_id']}/recommendations").json()
+    assert (answer["cold_start"], answer["degraded"]) == (False, None)
+
+
+def test_training_on_stale_features_is_refused(figures, played):
+    answer = command(played[0], "-m", "flows", "run", "train", "until=2023-12-01", check=False)
+    assert answer.returncode == 1
+    assert "error: flows/train.py failed: the features end at 2023-07-01" in answer.stderr
 
 
 def test_a_missing_file_is_told_before_anything_happens(tmp_path):

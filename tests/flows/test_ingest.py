@@ -60,6 +60,24 @@ def test_every_line_is_in_the_lake_or_in_quarantine_whatever_the_periods(tmp_pat
     assert quarantine.count(settings.lake / "quarantine")["ratings"] == 2
 
 
+def test_a_second_file_adds_to_the_first(tmp_path, settings):
+    first = write(tmp_path / "a.json", [line(number) for number in range(20)])
+    second = write(tmp_path / "b.json", [line(number) for number in range(15, 30)] + [line(30, rating=None)])
+    ingest(first, None, None, settings)
+    landed = ingest(second, None, None, settings)
+    assert (landed.rows["ratings"], landed.repeated["ratings"]) == (10, 5)
+    assert len(lake.read(settings.lake, "ratings")) == 30
+
+
+def test_a_bad_row_that_comes_again_is_kept_once(tmp_path, settings):
+    data = write(
+        tmp_path / "d.json", [line(n) for n in range(9)] + [line(9, rating=None), "{", line(8, rating="0")]
+    )
+    for since in (None, BORDER, pd.Timestamp("2016-01-02", tz="UTC")):
+        ingest(data, since, None, settings)
+    assert quarantine.count(settings.lake / "quarantine") == {"ratings": 2, "unparsed": 1}
+
+
 def test_a_batch_that_is_mostly_bad_changes_nothing(tmp_path, settings):
     lines = [line(number, rating="99") for number in range(9)] + [line(9)]
     with pytest.raises(MostlyBadError, match="90% of 10 rows for 'ratings' are bad"):

@@ -7,6 +7,7 @@ from feature_repo.settings import FeatureSettings
 from flows.monitoring_period import drift, periods
 
 BORDER = pd.Timestamp("2020-07-01", tz="UTC")
+END = pd.Timestamp("2021-01-01", tz="UTC")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def settings(tmp_path):
 
 
 def test_the_periods_part_at_the_champions_training(settings):
-    compared = periods(settings, BORDER, None)
+    compared = periods(settings, BORDER, END)
     assert compared.reference["event_timestamp"].max() < BORDER <= compared.current["event_timestamp"].min()
     assert len(compared.reference) + len(compared.current) == 2000
     assert "before 2020-07-01" in str(compared)
@@ -42,11 +43,11 @@ def test_ratings_after_the_clock_have_not_arrived(settings):
 
 
 def test_what_moved_is_named_and_what_nobody_knows_is_left_out(settings):
-    report = drift(periods(settings, BORDER, None))
+    report = drift(periods(settings, BORDER, END))
     assert report.drifted == ["purpose"]
     assert not {"price", "capacity", "area"} & {feature.name for feature in report.features}
 
 
 def test_nothing_new_is_an_error_with_the_remedy(settings):
     with pytest.raises(lake.LakeError, match=r"nothing new to compare; bring new ratings by"):
-        periods(settings, pd.Timestamp("2030-01-01", tz="UTC"), None)
+        periods(settings, END, END)

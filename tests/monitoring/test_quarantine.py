@@ -30,15 +30,15 @@ def test_mixed_types_survive_the_round_trip(tmp_path: Path) -> None:
 def test_a_batch_written_again_counts_once(tmp_path: Path) -> None:
     quarantine.write(BAD, "ratings", "one", tmp_path)
     quarantine.write(BAD.iloc[:3], "ratings", "one", tmp_path)
-    quarantine.write(BAD.iloc[:2], "ratings", "two", tmp_path)
+    assert quarantine.write(BAD.iloc[2:4], "ratings", "two", tmp_path) == 1, "one of them is in batch one"
     quarantine.write(BAD.iloc[:1], "users", "one", tmp_path)
-    assert quarantine.count(tmp_path) == {"ratings": 5, "users": 1}
+    assert quarantine.count(tmp_path) == {"ratings": 4, "users": 1}
 
 
 def test_a_batch_that_was_repaired_leaves_no_file(tmp_path: Path) -> None:
-    path = quarantine.write(BAD, "ratings", "one", tmp_path)
-    quarantine.write(BAD.iloc[:0], "ratings", "one", tmp_path)
-    assert not path.exists()
+    assert quarantine.write(BAD, "ratings", "one", tmp_path) == 4
+    assert quarantine.write(BAD.iloc[:0], "ratings", "one", tmp_path) == 0
+    assert not list(tmp_path.rglob("*.parquet"))
     assert quarantine.count(tmp_path) == {}
 
 

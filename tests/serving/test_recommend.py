@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from feature_repo.names import USER_FEATURES
+from serving.online_features import NO_USER_FEATURES
 from serving.recommend import ModelAnswerError, check_answer, model_inputs
 
 
@@ -46,3 +47,11 @@ def test_a_proper_answer_is_a_ranking() -> None:
 def test_an_answer_nobody_should_see_is_refused(answer: dict[str, np.ndarray], reason: str) -> None:
     with pytest.raises(ModelAnswerError, match=reason):
         check_answer(answer)
+
+
+def test_a_stranger_looks_like_a_user_before_the_first_rental() -> None:
+    inputs = model_inputs("nobody", None, NO_USER_FEATURES)
+
+    assert (inputs["user_rentals_all"], inputs["user_categories"]) == (0, 0)
+    assert math.isnan(float(inputs["user_rating_mean_all"]))
+    assert (inputs["user_segment"], inputs["purpose"]) == ("", "")

@@ -1,4 +1,4 @@
-"""How one flow starts the next, here by Metaflow's Runner, and what is left to look at."""
+"""Runs of flows: how one starts the next, here by Metaflow's Runner, and the card that is left to look at."""
 
 import subprocess
 import sys
@@ -23,7 +23,10 @@ def start(flow: str, **parameters: str | int) -> Any:
     from metaflow import Runner
 
     with Runner(str(FLOWS / f"{flow}.py"), pylint=False, quiet=True) as runner:
-        executing = runner.run(**parameters)
+        try:
+            executing = runner.run(**parameters)
+        except (subprocess.CalledProcessError, TypeError) as error:
+            raise FlowFailedError(f"flows/{flow}.py did not start with {parameters}: {error}") from error
         run = executing.run
     if executing.status != "successful":
         raise FlowFailedError(
@@ -33,7 +36,7 @@ def start(flow: str, **parameters: str | int) -> Any:
 
 
 def save_card(run: Any, step: str) -> str:
-    """Write the card of a run's step as a page that opens without Metaflow, and return its path.
+    """Write the card of a run's step as a page that opens without Metaflow, and return where it is.
 
     By Metaflow's command: its Python client looks for local cards in another folder than the one they are
     written to.
@@ -42,12 +45,12 @@ def save_card(run: Any, step: str) -> str:
     path = FlowSettings().home / "cards" / f"{flow}-{number}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = FLOWS / f"{flow.removesuffix('Flow').lower()}.py"
-    subprocess.run(
+    saved = subprocess.run(
         [sys.executable, str(file), "--quiet", "--no-pylint", "card", "get", f"{number}/{step}", str(path)],
-        check=True,
+        check=False,
         stdout=subprocess.DEVNULL,
     )
-    return str(path)
+    return str(path) if saved.returncode == 0 else "(could not be drawn)"
 
 
 def _cause(run: Any) -> str:
