@@ -3,10 +3,15 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from serving import manifest, runtime
+from serving.components import StateError
 from serving.gateway import GatewayError
 from serving.ports import PortTakenError
 from serving.settings import ServingSettings
@@ -19,6 +24,7 @@ EXPECTED = (
     runtime.RuntimeFailure,
     GatewayError,
     PortTakenError,
+    StateError,
     SupervisionError,
     TritonInstallationError,
 )
@@ -34,19 +40,40 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("down", help="stop everything that was started")
     commands.add_parser("status", help="show predictors, weights, health and counters as JSON")
     options = parser.parse_args(arguments)
-    settings = ServingSettings()
     try:
-        if options.command == "up":
-            state = runtime.apply(manifest.load(options.manifest), settings)
-            sys.stdout.write(f"API      {state.api_url}\ngateway  {state.gateway_url}\n")
-        elif options.command == "down":
-            runtime.down(settings)
-        else:
-            sys.stdout.write(json.dumps(asdict(status(settings)), indent=2) + "\n")
+        settings = ServingSettings()
+    except ValidationError as error:
+        return _fail("; ".join(map(_wrong_setting, error.errors())))
+    try:
+        _run(options, settings)
     except EXPECTED as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+        return _fail(str(error))
+    except OSError as error:
+        remedy = "set RENTALS_HOME to a folder that can be written and has room"
+        return _fail(f"{error.filename or settings.home}: {error.strerror or error}: {remedy}")
+    except KeyboardInterrupt:
+        return _fail("interrupted: `python -m serving down` stops what was started")
     return 0
+
+
+def _run(options: argparse.Namespace, settings: ServingSettings) -> None:
+    if options.command == "up":
+        state = runtime.apply(manifest.load(options.manifest), settings)
+        sys.stdout.write(f"API      {state.api_url}\ngateway  {state.gateway_url}\n")
+    elif options.command == "down":
+        runtime.down(settings)
+    else:
+        sys.stdout.write(json.dumps(asdict(status(settings)), indent=2) + "\n")
+
+
+def _wrong_setting(fault: Mapping[str, Any]) -> str:
+    name, message = str(fault["loc"][0]).upper(), fault["msg"]
+    return f"RENTALS_{name}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"{message}\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Query, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from feature_repo.schema import RATING_SCALE
 from monitoring.prediction_log import Feedback, PredictionLog
@@ -15,6 +16,7 @@ from serving import problems
 from serving.components import load_state
 from serving.online_features import FeatureStore, FeaturesUnavailableError, OnlineFeatureReader
 from serving.recommend import Recommendation, Recommender
+from serving.request_limit import RequestLimit
 from serving.runtime import applied
 from serving.settings import ServingSettings
 
@@ -25,6 +27,14 @@ LARGEST_K = 100
 """Rentals that a model ranks for one user."""
 
 Identifier = Annotated[str, Path(min_length=1, max_length=LONGEST_ID)]
+
+
+class _IdConvertor(StringConvertor):
+    # Starlette's own convertor of paths takes slashes, but no line breaks.
+    regex = "(?s:.*)"
+
+
+register_url_convertor("id", _IdConvertor())
 
 INDEX = """<!doctype html><title>Rental recommendations</title>
 <h1>Rental recommendations</h1>
@@ -38,8 +48,21 @@ INDEX = """<!doctype html><title>Rental recommendations</title>
 """
 
 
+class Question(BaseModel):
+    """How many rentals are asked for, and for which purpose."""
+
+    # A misspelt name would otherwise mean its default.
+    model_config = ConfigDict(extra="forbid")
+
+    k: int = Field(10, ge=1, le=LARGEST_K)
+    purpose: str | None = Field(None, max_length=LONGEST_ID)
+
+
 class FeedbackMessage(BaseModel):
     """What a user says to a recommended rental: a rating, or null for a click."""
+
+    # A misspelt rating would otherwise count as a click.
+    model_config = ConfigDict(extra="forbid")
 
     request_id: str = Field(min_length=1, max_length=LONGEST_ID)
     user_id: str = Field(min_length=1, max_length=LONGEST_ID)
@@ -88,15 +111,20 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
     # FastAPI's own documentation pages fetch their scripts from elsewhere: they stay blank without a network.
     app = FastAPI(title="Rental recommendations", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
+    app.add_middleware(RequestLimit)
 
+    @app.head("/", response_class=HTMLResponse, include_in_schema=False)
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def index() -> str:
         return INDEX
 
+    # Load balancers ask by HEAD.
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz")
     async def readyz(response: Response) -> dict[str, Any]:
         ready = await recommender.is_ready()
@@ -110,20 +138,15 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         deployment = applied(settings)
         return {"ready": ready, "degraded": reason, "weights": deployment.weights if deployment else {}}
 
-    # Ids may hold slashes, hence ``path``.
-    @app.get("/users/{user_id:path}/recommendations")
-    async def recommendations(
-        user_id: Identifier,
-        k: Annotated[int, Query(ge=1, le=LARGEST_K)] = 10,
-        purpose: Annotated[str | None, Query(max_length=LONGEST_ID)] = None,
-    ) -> Recommendation:
-        return await recommender.recommend(user_id, k, purpose)
+    @app.get("/users/{user_id:id}/recommendations")
+    async def recommendations(user_id: Identifier, question: Annotated[Question, Query()]) -> Recommendation:
+        return await recommender.recommend(user_id, question.k, question.purpose)
 
-    @app.get("/users/{user_id:path}/features")
+    @app.get("/users/{user_id:id}/features")
     async def user_features(user_id: Identifier) -> dict[str, Any]:
         return {"user_id": user_id, "features": await _available(features.user(user_id))}
 
-    @app.get("/rentals/{rental_id:path}/features")
+    @app.get("/rentals/{rental_id:id}/features")
     async def rental_features(rental_id: Identifier) -> dict[str, Any]:
         return {"rental_id": rental_id, "features": (await _available(features.rentals([rental_id])))[0]}
 

@@ -5,15 +5,16 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from serving import envoy, triton_server
 from serving.files import replace_text
 from serving.manifest import ManifestError
 from serving.ports import HOST, claim, find_free, is_free
-from serving.seldon import Predictor
+from serving.seldon import Predictor, SeldonDeployment
 from serving.settings import ServingSettings
 from serving.supervision import Program
+from serving.triton import ModelFileError, read_graph
 
 API = "api"
 GATEWAY = "envoy"
@@ -27,6 +28,10 @@ API_SETTINGS = (
     "rental_cache_seconds",
 )
 """Settings which the API reads. A change of one restarts it, a change of any other leaves it alone."""
+
+
+class StateError(RuntimeError):
+    """The state of the runtime cannot be read; the message names the remedy."""
 
 
 class RuntimeState(BaseModel):
@@ -63,9 +68,16 @@ def predictor_program(predictor: str) -> str:
 
 
 def load_state(settings: ServingSettings) -> RuntimeState | None:
-    """Return the state of the runtime, or None when it is down."""
+    """Return the state of the runtime, or None when it is down.
+
+    Raises:
+        StateError: it cannot be read.
+    """
     path = settings.run / "state.json"
-    return RuntimeState.model_validate_json(path.read_text()) if path.exists() else None
+    try:
+        return RuntimeState.model_validate_json(path.read_text()) if path.exists() else None
+    except ValidationError as error:
+        raise StateError(f"{path} is damaged: end what runs by `python -m serving down`") from error
 
 
 def save_state(state: RuntimeState, settings: ServingSettings) -> None:
@@ -122,6 +134,34 @@ def add_predictor(state: RuntimeState, predictor: Predictor, settings: ServingSe
     state.repositories[predictor.name] = local_repository(predictor, settings)
 
 
+def check_served(deployment: SeldonDeployment, settings: ServingSettings) -> None:
+    """Check that the deployment is the one the API asks for, and that its models are here and whole.
+
+    Raises:
+        ManifestError: with every fault.
+    """
+    expected = {
+        "metadata.name": (deployment.metadata.name, settings.deployment_name, "RENTALS_DEPLOYMENT_NAME"),
+        "metadata.namespace": (deployment.metadata.namespace, settings.namespace, "RENTALS_NAMESPACE"),
+        "graph.name": (deployment.model_name, settings.model_name, "RENTALS_MODEL_NAME"),
+    }
+    faults = [
+        f"{path}: the API asks for {wanted!r}, not for {given!r}: correct it, or set {variable}"
+        for path, (given, wanted, variable) in expected.items()
+        if given != wanted
+    ]
+    for predictor in deployment.spec.predictors:
+        try:
+            repository = local_repository(predictor, settings)
+            read_graph(repository / predictor.graph.name / "1" / "model.onnx")
+        except ManifestError as error:
+            faults += error.faults
+        except ModelFileError as error:
+            faults.append(f"predictor {predictor.name!r}: {error}")
+    if faults:
+        raise ManifestError(faults)
+
+
 def local_repository(predictor: Predictor, settings: ServingSettings) -> Path:
     """Folder of a predictor's model repository on this machine.
 
@@ -159,7 +199,9 @@ def programs(state: RuntimeState, settings: ServingSettings) -> dict[str, Progra
         )
         for name, ports in state.predictors.items()
     }
-    found[GATEWAY] = Program(envoy.command(gateway_files(settings)))
+    # Envoy reads its ports when it starts, so that other ones restart it.
+    ports = {"RENTALS_GATEWAY_PORTS": f"{state.gateway.gateway} {state.gateway.admin}"}
+    found[GATEWAY] = Program(envoy.command(gateway_files(settings)), ports)
     server = [sys.executable, "-m", "uvicorn", "serving.api:create_app", "--factory", "--no-access-log"]
     exported = {f"RENTALS_{name.upper()}": str(getattr(settings, name)) for name in API_SETTINGS}
     # The address of the gateway is part of the program, so that another one restarts the API.

@@ -14,12 +14,16 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from serving import yaml_documents
 from serving.files import replace_text
 from serving.seldon import FULL_TRAFFIC, Container, Resources, SeldonDeployment
 from serving.settings import ServingSettings
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """What Kubernetes accepts as the name of an object, a container or a host."""
+
+LARGEST_BYTES = 1_500_000
+"""Size of a manifest that a cluster still stores: etcd takes no larger request."""
 
 
 class ManifestError(ValueError):
@@ -90,9 +94,16 @@ def load(path: Path) -> SeldonDeployment:
         ManifestError: the file cannot be read or breaks a rule.
     """
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError([f"cannot be read: {error}"], str(path)) from error
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise ManifestError([f"cannot be read: {error.strerror}: correct the path"], str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ManifestError([f"is not text in UTF-8: {error}"], str(path)) from error
+    if len(content) > LARGEST_BYTES:
+        fault = f"is larger than {LARGEST_BYTES} bytes, so no manifest: no cluster would store it"
+        raise ManifestError([fault], str(path))
     return parse(text, str(path))
 
 
@@ -103,8 +114,8 @@ def parse(text: str, source: str = "the manifest") -> SeldonDeployment:
         ManifestError: the text breaks a rule; every fault is listed.
     """
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        document = yaml_documents.read(text)
+    except yaml_documents.YamlFault as error:
         raise ManifestError([f"is not YAML: {error}"], source) from error
     if not isinstance(document, dict):
         raise ManifestError(["is not a mapping: it must begin with apiVersion, kind, metadata, spec"], source)
@@ -183,10 +194,14 @@ def _broken_rules(deployment: SeldonDeployment) -> Iterator[str]:
     predictors = deployment.spec.predictors
     total = sum(predictor.traffic for predictor in predictors if not predictor.shadow)
     if total != FULL_TRAFFIC:
-        listed = ", ".join(f"{name} {traffic}" for name, traffic in deployment.weights.items())
+        listed = ", ".join(f"{predictor.name} {predictor.traffic}" for predictor in deployment.live)
+        listed = listed or "only shadows, which answer nobody"
         yield f"spec.predictors: traffic sums to {total} ({listed}); make the weights sum to {FULL_TRAFFIC}"
     if (shadows := sum(predictor.shadow for predictor in predictors)) > 1:
         yield f"spec.predictors: {shadows} shadows; keep shadow: true on one predictor at most"
+    for index, predictor in enumerate(predictors):
+        if predictor.shadow and predictor.traffic:
+            yield f"spec.predictors[{index}].traffic: a shadow gets a copy of all traffic; make its share 0"
     names = [predictor.name for predictor in predictors]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"spec.predictors: the name {name!r} is used {names.count(name)} times; make names unique"

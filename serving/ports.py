@@ -45,11 +45,11 @@ def claim(port: int, setting: str, taken: set[int]) -> int:
     """Return the port a setting asks for, or a free one where the setting is 0.
 
     Raises:
-        PortTakenError: the port is in use.
+        PortTakenError: the port is in use or in ``taken``.
     """
     if not port:
         return find_free(taken)
-    if not is_free(port):
+    if port in taken or not is_free(port):
         raise PortTakenError(f"port {port} is taken: set {setting} to another port, or to 0 for a free one")
     taken.add(port)
     return port

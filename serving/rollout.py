@@ -1,6 +1,8 @@
 """A rollout: gives a new version a growing share of the traffic, promotes it or takes it back."""
 
 import fcntl
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -70,10 +72,10 @@ def rollout(
 
     Raises:
         RolloutError: nothing is served, the version is the champion, or another rollout is running.
-        ManifestError: there is no model repository of the version.
+        ManifestError: there is no model repository of the version, or its model is damaged.
     """
     _check_steps(steps)
-    with _exclusive(settings):
+    with _exclusive(settings), _interruptible():
         return _Rollout(
             predictor_name(version),
             settings,
@@ -92,7 +94,7 @@ class _Rollout:
         self._champion = deployment.live[0].name
         if canary == self._champion:
             raise RolloutError(f"{canary} is the champion already: name another version")
-        components.local_repository(render({canary: FULL_TRAFFIC}, settings).live[0], settings)
+        components.check_served(render({canary: FULL_TRAFFIC}, settings), settings)
         shadow = deployment.shadow.name if deployment.shadow else None
         self._shadow = None if shadow == canary else shadow
         self._canary, self._settings, self._thresholds, self._arms = canary, settings, thresholds, arms
@@ -183,6 +185,24 @@ def _check_steps(steps: Sequence[int]) -> None:
         raise RolloutError(
             f"steps {tuple(steps)} must grow from 1 or more to {FULL_TRAFFIC}, such as (10, 100)"
         )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers end a flow, raise, as Ctrl-C does: then the canary is taken back."""
+    # Python hands signals to its main thread alone, and lets no other one ask for them.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 @contextmanager

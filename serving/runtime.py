@@ -23,6 +23,8 @@ from serving.triton_server import find_installation
 POLL_SECONDS = 0.1
 """Time between two looks at a component which starts."""
 
+REPOSITORY_FAULT = "its config.pbtxt or its folder 1 is not as Triton wants it"
+
 LOG_LINES = 8
 """Lines of a component's log that an error shows."""
 
@@ -39,13 +41,12 @@ def apply(deployment: SeldonDeployment, settings: ServingSettings) -> RuntimeSta
     deployment a second time changes nothing.
 
     Raises:
-        ManifestError: a predictor's model is not on this machine.
+        ManifestError: a predictor's model is not on this machine or is damaged, or the API asks for another.
         TritonInstallationError: there is no Triton.
         PortTakenError: a port which a setting names is in use.
         RuntimeFailure: a component does not come up; routes and running predictors are as before.
     """
-    for predictor in deployment.spec.predictors:
-        components.local_repository(predictor, settings)
+    components.check_served(deployment, settings)
     find_installation(settings)
     with _locked(settings):
         supervisor = Supervisor(settings)
@@ -55,6 +56,8 @@ def apply(deployment: SeldonDeployment, settings: ServingSettings) -> RuntimeSta
         for predictor in deployment.spec.predictors:
             components.add_predictor(state, predictor, settings)
         components.save_state(state, settings)
+        files = components.gateway_files(settings)
+        replace_json(files.bootstrap, render_bootstrap(files, state.gateway))
         programs = components.programs(state, settings)
         gateway_runs = components.GATEWAY in supervisor.processes()
         supervisor.reconcile(programs if gateway_runs else _without_gateway(programs))
@@ -131,8 +134,6 @@ def _route(
     }
     gateway = open_gateway(state, settings)
     if components.GATEWAY not in supervisor.processes():
-        files = components.gateway_files(settings)
-        replace_json(files.bootstrap, render_bootstrap(files, state.gateway))
         gateway.write_initial(deployment, http_ports)
         supervisor.reconcile(components.programs(state, settings))
         _wait(components.GATEWAY, gateway.is_ready, settings)
@@ -162,21 +163,26 @@ def _wait_for_model(name: str, model: str, state: RuntimeState, settings: Servin
 
     def is_ready() -> bool:
         ready = _answers(f"{base}/health/ready") and _answers(f"{base}/models/{model}/ready")
-        if not ready and (reason := _refusal(base)):
-            raise RuntimeFailure(f"predictor {name!r} does not load its model: {reason}")
+        if not ready and (reason := _refusal(base, model)):
+            log = settings.logs / f"{components.predictor_program(name)}.log"
+            raise RuntimeFailure(f"predictor {name!r} does not load its model: {reason}; see {log}")
         return ready
 
     _wait(components.predictor_program(name), is_ready, settings, settings.predictor_start_seconds)
 
 
-def _refusal(base: str) -> str | None:
-    """Why a server has given up its model, if it has."""
+def _refusal(base: str, model: str) -> str | None:
+    """Why a server has given up its model, if it has; it answers only after it has tried."""
     try:
         models = httpx.post(f"{base}/repository/index", trust_env=False).json()
     except (httpx.HTTPError, ValueError):
         return None
-    reasons = [entry["reason"] for entry in models if entry.get("state") == "UNAVAILABLE"]
-    return reasons[0] if reasons else None
+    states = {entry["name"]: entry for entry in models if "state" in entry}
+    if model not in states:
+        return f"{REPOSITORY_FAULT}; write it anew by serving.triton.write_repository"
+    # Below the first line stands where in Triton it happened.
+    reason = str(states[model].get("reason", "")).partition("\n")[0]
+    return reason if states[model]["state"] == "UNAVAILABLE" else None
 
 
 def _wait(

@@ -7,6 +7,7 @@ import httpx
 from serving import components, runtime
 from serving.gateway import GatewayError
 from serving.ports import HOST
+from serving.processes import find_marked
 from serving.settings import ServingSettings
 from serving.supervision import ProcessState, Supervisor
 
@@ -39,6 +40,11 @@ class RuntimeStatus:
     gateway_url: str | None
     components: list[ProcessState]
     predictors: list[PredictorStatus]
+    orphans: list[int]
+    """Processes that a dead supervisord has left: they may answer still, but nothing restarts them.
+
+    ``down`` ends them, and so does the next ``up``.
+    """
 
 
 def status(settings: ServingSettings) -> RuntimeStatus:
@@ -47,7 +53,7 @@ def status(settings: ServingSettings) -> RuntimeStatus:
     state = components.load_state(settings)
     deployment = runtime.applied(settings)
     if state is None or not supervisor.is_alive():
-        return RuntimeStatus(False, None, None, [], [])
+        return RuntimeStatus(False, None, None, [], [], sorted(find_marked(settings.home)))
     processes = supervisor.processes()
     predictors = deployment.spec.predictors if deployment else []
     try:
@@ -74,7 +80,7 @@ def status(settings: ServingSettings) -> RuntimeStatus:
                 latency_p95_ms=stats.latency_p95_ms if stats else None,
             )
         )
-    return RuntimeStatus(True, state.api_url, state.gateway_url, list(processes.values()), found)
+    return RuntimeStatus(True, state.api_url, state.gateway_url, list(processes.values()), found, [])
 
 
 def _is_ready(http_port: int, model: str) -> bool:

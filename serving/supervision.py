@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,24 +114,26 @@ class Supervisor:
     def reconcile(self, programs: Mapping[str, Program]) -> None:
         """Make ``programs`` the running ones: start new, restart changed and dead, stop removed ones."""
         self._write(programs)
-        rpc = self._rpc()
-        added, changed, removed = rpc.reloadConfig()[0]
-        for name in [*removed, *changed]:
-            rpc.stopProcessGroup(name)
-            rpc.removeProcessGroup(name)
-        for name in [*changed, *added]:
-            rpc.addProcessGroup(name)
+        with self._answering() as rpc:
+            added, changed, removed = rpc.reloadConfig()[0]
+            for name in [*removed, *changed]:
+                rpc.stopProcessGroup(name)
+                rpc.removeProcessGroup(name)
+            for name in [*changed, *added]:
+                rpc.addProcessGroup(name)
         for name, process in self.processes().items():
             if process.state in DOWN_STATES:
                 # It may have come up by itself since the look at it.
                 with contextlib.suppress(xmlrpc.client.Fault):
-                    rpc.startProcess(name, False)
+                    self._rpc().startProcess(name, False)
 
     def processes(self) -> dict[str, ProcessState]:
         """Components by name."""
+        with self._answering() as rpc:
+            entries = rpc.getAllProcessInfo()
         return {
             entry["name"]: ProcessState(entry["name"], entry["statename"], entry["pid"] or None)
-            for entry in self._rpc().getAllProcessInfo()
+            for entry in entries
         }
 
     def shutdown(self) -> None:
@@ -143,6 +145,14 @@ class Supervisor:
         end_marked(self._settings.home, 2 * self._settings.stop_seconds)
         self._access.unlink(missing_ok=True)
         self._configuration.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[Any]:
+        try:
+            yield self._rpc()
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
+            remedy = "run the command again, or `python -m serving down` before it"
+            raise SupervisionError(f"supervisord does not answer ({error}): {remedy}") from error
 
     def _rpc(self) -> Any:
         if not self._access.exists():

@@ -60,7 +60,7 @@ def render_config(onnx_path: Path, settings: ServingSettings) -> str:
     Raises:
         ModelFileError: as for ``write_repository``.
     """
-    graph = _read_graph(onnx_path)
+    graph = read_graph(onnx_path)
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [_tensor(value, onnx_path) for value in graph.input if value.name not in weights]
     outputs = [_tensor(value, onnx_path) for value in graph.output]
@@ -83,7 +83,12 @@ def _listed(tensors: list[str]) -> str:
     return ",\n".join(f"  {tensor}" for tensor in tensors)
 
 
-def _read_graph(path: Path) -> "onnx.GraphProto":
+def read_graph(path: Path) -> "onnx.GraphProto":
+    """Return the graph of an ONNX file.
+
+    Raises:
+        ModelFileError: the file is missing or is not an ONNX model.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 

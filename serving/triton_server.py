@@ -55,10 +55,13 @@ def find_installation(settings: ServingSettings) -> TritonInstallation:
         "import sys, sysconfig; v = sysconfig.get_config_var; "
         "print(sysconfig.get_path('purelib'), v('LIBDIR'), '%d.%d' % sys.version_info[:2], sep='\\n')"
     )
-    answer = subprocess.run(
-        [settings.triton_python, "-c", question], capture_output=True, text=True, check=True, timeout=60
-    )
-    packages, libdir, python_version = answer.stdout.splitlines()
+    try:
+        answer = subprocess.run(
+            [settings.triton_python, "-c", question], capture_output=True, text=True, check=True, timeout=60
+        )
+        packages, libdir, python_version = answer.stdout.splitlines()
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise TritonInstallationError(f"{settings.triton_python} is no working Python: {remedy}") from error
     triton = Path(packages) / "pytriton" / "tritonserver"
     installation = TritonInstallation(
         server=triton / "bin" / "tritonserver",

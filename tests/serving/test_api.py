@@ -70,9 +70,9 @@ def test_features_of_known_and_unknown_users(api: TestClient) -> None:
 
 
 def test_an_id_may_hold_any_character(api: TestClient) -> None:
-    response = api.get("/rentals/a%2Fb%20%E2%82%AC/features")
+    response = api.get("/rentals/a%2Fb%20%E2%82%AC%0A%00/features")
 
-    assert response.json()["rental_id"] == "a/b €"
+    assert response.json()["rental_id"] == "a/b €\n\0"
     assert response.json()["features"]["rental_category"] == "gown"
 
 
@@ -92,6 +92,54 @@ def test_a_rating_off_its_scale_is_refused(api: TestClient, rating: Any) -> None
     message = {"request_id": "q1", "user_id": "u0", "rental_id": "r1", "rating": rating}
 
     assert problem_of(api, 422, "/feedback", method="POST", json=message).startswith("rating: ")
+
+
+def test_a_rating_under_a_misspelt_name_is_no_click(api: TestClient) -> None:
+    message = {"request_id": "q1", "user_id": "u0", "rental_id": "r1", "ratting": 1}
+
+    detail = problem_of(api, 422, "/feedback", method="POST", json=message)
+    assert detail == "ratting: unknown name: correct it or leave it out"
+
+
+def test_a_misspelt_parameter_is_told(api: TestClient) -> None:
+    assert problem_of(api, 422, "/users/u0/recommendations?K=3").startswith("K: unknown name")
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "detail"),
+    [
+        (422, b"hello", "the body is not JSON: Expecting value at character 0"),
+        (400, b'"\xff"', "send JSON in UTF-8"),
+        (400, b"[" * 8000, "not nested deeply"),
+        (413, b" " * 20_000, "larger than 16384 bytes"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_told_with_the_remedy(
+    api: TestClient, status: int, content: bytes, detail: str
+) -> None:
+    headers = {"Content-Type": "application/json"}
+
+    assert detail in problem_of(api, status, "/feedback", method="POST", content=content, headers=headers)
+
+
+def test_a_body_without_its_type_is_told_the_header(api: TestClient) -> None:
+    assert "Content-Type: application/json" in problem_of(api, 422, "/feedback", method="POST", content=b"{}")
+
+
+def test_a_large_body_of_unknown_length_is_refused(api: TestClient) -> None:
+    pieces = (b" " * 1000 for _ in range(20))
+
+    assert problem_of(api, 413, "/feedback", method="POST", content=pieces)
+
+
+def test_a_method_that_does_not_fit_is_told_those_that_do(api: TestClient) -> None:
+    assert "header Allow" in problem_of(api, 405, "/feedback")
+    assert api.get("/feedback").headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/healthz", 200), ("/readyz", 503)])
+def test_load_balancers_may_ask_by_head(api: TestClient, path: str, status: int) -> None:
+    assert api.head(path).status_code == status
 
 
 def test_unknown_paths_are_problems_and_the_index_is_a_page(api: TestClient) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import onnx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -37,7 +38,7 @@ from serving.recommend import model_inputs
 from serving.rollout import rollout
 from serving.settings import DecisionThresholds, ServingSettings
 from serving.status import status
-from serving.supervision import Supervisor
+from serving.supervision import SupervisionError, Supervisor
 from serving.triton import write_repository
 
 MODEL_PATH = "/seldon/rentals/rentals/v2/models/rental-recommender"
@@ -326,21 +327,82 @@ def test_the_status_tells_what_runs(served: ServingSettings, apply: Callable[...
     assert found.predictors[0].http_port == state.predictors["v3"].http
 
 
+def make_unloadable(model: Path) -> None:
+    """Replace an operator by one that no runtime has; the file stays a valid ONNX model."""
+    graph = onnx.load(model)
+    graph.graph.node[-1].domain = "nowhere"
+    graph.opset_import.append(onnx.helper.make_opsetid("nowhere", 1))
+    onnx.save(graph, model)
+
+
+@pytest.mark.parametrize(
+    ("path", "damage", "reason"),
+    [
+        ("1/model.onnx", make_unloadable, "nowhere:Add"),
+        ("config.pbtxt", lambda file: file.write_text("}{"), "config.pbtxt"),
+    ],
+)
 def test_a_model_that_does_not_load_leaves_everything_as_it_was(
-    served: ServingSettings, apply: Callable[..., RuntimeState]
+    served: ServingSettings,
+    apply: Callable[..., RuntimeState],
+    path: str,
+    damage: Callable[[Path], None],
+    reason: str,
 ) -> None:
     state = apply({"v3": 100})
     components = status(served).components
     model = write_repository(served.models / "v3" / served.model_name / "1" / "model.onnx", 6, served)
-    (model / served.model_name / "1" / "model.onnx").write_bytes(b"rotten")
+    damage(model / served.model_name / path)
+    started = time.monotonic()
 
     with load(state.api_url) as answers:
-        with pytest.raises(runtime.RuntimeFailure, match="'v6' does not load its model"):
+        with pytest.raises(runtime.RuntimeFailure, match=f"'v6' does not load its model: .*{reason}") as told:
             apply({"v3": 90, "v6": 10})
         eventually(lambda: len(answers) > 20)
+    assert time.monotonic() - started < served.predictor_start_seconds / 2, "it is told at once"
+    assert "\n" not in str(told.value), "where in Triton it happened helps nobody"
 
     assert_no_failure(answers)
     assert status(served).components == components
+
+
+def test_a_damaged_file_of_the_champion_is_refused_before_anything_is_restarted(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 100})
+    model = served.models / "v3" / served.model_name / "1" / "model.onnx"
+    content = model.read_bytes()
+    model.write_bytes(b"rotten")
+    try:
+        with pytest.raises(ManifestError, match=r"'v3'.*not a valid ONNX model"):
+            apply({"v3": 100})
+        assert set(predictors_of(state, ["u0"])) == {"v3"}
+    finally:
+        model.write_bytes(content)
+
+
+def test_gateway_and_api_move_to_the_ports_that_are_asked_for(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    apply({"v3": 100})
+    taken: set[int] = set()
+    ports = {"gateway_port": find_free(taken), "api_port": find_free(taken)}
+
+    state = runtime.apply(render({"v3": 100}, served), served.model_copy(update=ports))
+
+    assert (state.gateway.gateway, state.api) == (ports["gateway_port"], ports["api_port"])
+    with RecommenderClient(state.api_url) as client:
+        assert client.recommendations("u0").predictor == "v3"
+
+
+def test_a_deployment_that_the_api_would_not_ask_for_is_refused(served: ServingSettings) -> None:
+    other = served.model_copy(update={"deployment_name": "other", "model_uri_base": "s3://away"})
+
+    with pytest.raises(ManifestError) as caught:
+        runtime.apply(render({"v3": 100}, other), served)
+
+    assert "RENTALS_DEPLOYMENT_NAME" in caught.value.faults[0]
+    assert "RENTALS_MODEL_URI_BASE" in caught.value.faults[1]
 
 
 def test_a_manifest_whose_model_is_elsewhere_is_refused(served: ServingSettings) -> None:
@@ -398,7 +460,8 @@ def test_a_canary_without_traffic_is_taken_back_in_the_end(
     apply({"v3": 100})
     hasty = served.model_copy(update={"rollout_seconds": 0.2})
 
-    outcome = rollout(4, hasty, arms=lambda *_: (Arm(10, 0), Arm(1, 0)))
+    thresholds = DecisionThresholds(minimum_requests=100)
+    outcome = rollout(4, hasty, thresholds=thresholds, arms=lambda *_: (Arm(10, 0), Arm(1, 0)))
 
     assert not outcome.promoted and outcome.measured_share is None
     assert "not proven within 0.2 s: 1 of 100 requests" in outcome.reasons[0]
@@ -419,6 +482,28 @@ def test_an_interrupted_rollout_takes_its_canary_back(
     assert deployment is not None and deployment.weights == {"v3": 100}
 
 
+def test_a_terminated_rollout_takes_its_canary_back(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    apply({"v3": 100})
+
+    def terminated(*_: Any) -> tuple[Arm, Arm]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return Arm(0, 0), Arm(0, 0)
+
+    # Without the rollout's own handler this one is called, which lets it go on; pytest itself would die.
+    former = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with pytest.raises(SystemExit):
+            rollout(4, served.model_copy(update={"rollout_seconds": 2}), arms=terminated)
+        assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, None)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+    deployment = runtime.applied(served)
+    assert deployment is not None and deployment.weights == {"v3": 100}
+
+
 def test_a_decision_is_written_before_it_is_acted_upon(
     served: ServingSettings, apply: Callable[..., RuntimeState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,7 +517,8 @@ def test_a_decision_is_written_before_it_is_acted_upon(
         return real(*arguments)
 
     monkeypatch.setattr(runtime, "apply", watched)
-    rollout(4, served, (10, 50, 100), arms=lambda *_: (Arm(900, 0), Arm(100, 0)))
+    thresholds = DecisionThresholds(minimum_requests=100)
+    rollout(4, served, (10, 50, 100), thresholds, arms=lambda *_: (Arm(900, 0), Arm(100, 0)))
 
     assert logged == ["start", "start", "promote"]
 
@@ -445,6 +531,9 @@ def test_a_runtime_whose_supervisor_died_is_taken_up_again(
     os.kill(int((served.run / "supervisord.pid").read_text()), signal.SIGKILL)
     eventually(lambda: not Supervisor(served).is_alive())
     assert find_marked(served.home), "the components outlive their supervisor"
+    with pytest.raises(SupervisionError, match="run the command again"):
+        Supervisor(served).processes()
+    assert orphans >= set(status(served).orphans) == find_marked(served.home)
 
     state = apply({"v3": 100})
 
@@ -481,7 +570,7 @@ def test_a_first_start_that_fails_leaves_nothing(settings: ServingSettings, tiny
     assert not find_marked(settings.home)
 
     repository = write_repository(tiny_model, 3, settings)
-    (repository / settings.model_name / "1" / "model.onnx").write_bytes(b"rotten")
+    (repository / settings.model_name / "config.pbtxt").write_text("}{")
     with pytest.raises(runtime.RuntimeFailure, match="does not load its model"):
         runtime.apply(render({"v3": 100}, settings), settings)
     assert not find_marked(settings.home)

@@ -139,3 +139,54 @@ def test_text_that_is_no_manifest_is_refused(text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"absent\.yaml"):
         load(tmp_path / "absent.yaml")
+
+
+def test_a_repeated_key_is_told_and_does_not_win(deployment: SeldonDeployment) -> None:
+    text = dump(deployment).replace("    traffic: 90", "    traffic: 10\n    traffic: 90")
+
+    (fault,) = faults_of(text)
+    assert "'traffic' stands here a second time" in fault and "line " in fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a {b: *a}",
+        "&a {apiVersion: *a, kind: *a, metadata: *a, spec: *a}",
+        "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nc: {<<: [*b, *b]}",
+    ],
+)
+def test_aliases_by_which_a_few_lines_fill_the_memory_are_refused(text: str) -> None:
+    (fault,) = faults_of(text)
+    assert "aliases are not read here: write the value out (line 1" in fault or "(line 2" in fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 20_000, "a: 1" + "0" * 6000, "apiVersion: 2024-99-99", "a: [1,\nb: }", "a: \0", "!!set [x]"],
+)
+def test_what_is_no_yaml_is_told_in_one_line(text: str) -> None:
+    (fault,) = faults_of(text)
+    assert fault.startswith("is not ") and "\n" not in fault
+
+
+def test_a_shadow_with_a_share_is_told(deployment: SeldonDeployment) -> None:
+    document = deployment.model_dump(exclude_none=True)
+    document["spec"]["predictors"][2]["traffic"] = 5
+
+    assert faults_of(yaml.safe_dump(document)) == [
+        "spec.predictors[2].traffic: a shadow gets a copy of all traffic; make its share 0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "correct the path"), (b"a: \xff", "UTF-8"), (b"#" * 1_600_000, "larger than 1500000 bytes")],
+)
+def test_a_file_that_cannot_be_a_manifest_is_told(tmp_path: Path, content: bytes | None, told: str) -> None:
+    path = tmp_path / "deployment.yaml"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(ManifestError, match=told):
+        load(path)

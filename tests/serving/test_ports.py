@@ -30,3 +30,10 @@ def test_the_port_that_was_asked_for_is_claimed() -> None:
 
     assert claim(port, "RENTALS_API_PORT", taken) == port
     assert taken == {port}
+
+
+def test_one_port_is_not_claimed_for_two_servers() -> None:
+    port = find_free(set())
+
+    with pytest.raises(PortTakenError, match="RENTALS_API_PORT"):
+        claim(port, "RENTALS_API_PORT", {port})
