@@ -63,7 +63,11 @@ class TrainFlow(FlowSpec):
         from flows.training import publish
 
         self.published = publish(
-            self.model, self.evaluation, self.data, run=f"TrainFlow/{current.run_id}", reason=self.reason
+            self.model,
+            self.evaluation,
+            self.data,
+            run=f"TrainFlow/{current.origin_run_id or current.run_id}",
+            reason=self.reason,
         )
         self.version = self.published.version
         self.next(self.end)

@@ -150,6 +150,7 @@ def publish(
                 "fitted_until": f"{data.test_from:%Y-%m-%d}",
                 "trained_until": f"{data.until:%Y-%m-%d}",
             },
+            model.hyperparameters.model_dump(),
         )
         registry.set_alias(CHALLENGER, version)
     return Published(version, difference)

@@ -14,14 +14,11 @@ from models.catalogues import Catalogues, utc
 from models.encoding import Encoding, Rows
 from models.settings import Hyperparameters
 
-DAY_SECONDS = 86_400
-
 
 class Batch(NamedTuple):
     """Events of one snapshot, and that snapshot's catalogue.
 
-    ``target`` is the rental's position in the catalogue, or -1; ``weight`` is the event's weight in both
-    losses.
+    ``target`` is the rental's position in the catalogue, or ``ABSENT``.
     """
 
     user_codes: Tensor
@@ -29,10 +26,14 @@ class Batch(NamedTuple):
     rental_codes: Tensor
     rental_numbers: Tensor
     rating: Tensor
-    weight: Tensor
     target: Tensor
     catalogue_codes: Tensor
     catalogue_numbers: Tensor
+
+
+def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return codes and raw numbers as tensors, which share the arrays' memory."""
+    return torch.from_numpy(rows.codes), torch.from_numpy(rows.numbers)
 
 
 def split_by_time(events: pd.DataFrame, test_from: pd.Timestamp | str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -57,19 +58,14 @@ def split_by_time(events: pd.DataFrame, test_from: pd.Timestamp | str) -> tuple[
 class EventDataset(Dataset[Batch]):
     """Training events as tensors; fetched a whole batch at a time."""
 
-    def __init__(
-        self, events: pd.DataFrame, catalogues: Catalogues, encoding: Encoding, half_life_days: float
-    ) -> None:
+    def __init__(self, events: pd.DataFrame, catalogues: Catalogues, encoding: Encoding) -> None:
         """Encode all events and snapshots once."""
         self.snapshots, positions = catalogues.locate(events)
-        self.catalogues = [_tensors(rows) for rows in catalogues.encode(encoding)]
-        self.user = _tensors(encoding.user.encode(events))
-        self.rental = _tensors(encoding.rental.encode(events))
+        self.catalogues = [tensors(rows) for rows in catalogues.encode(encoding)]
+        self.user = tensors(encoding.user.encode(events))
+        self.rental = tensors(encoding.rental.encode(events))
         self.rating = torch.from_numpy(events["rating"].to_numpy(np.float32))
         self.target = torch.from_numpy(positions)
-        times = utc(events["event_timestamp"])
-        age = (times.max() - times).dt.total_seconds().to_numpy() / DAY_SECONDS
-        self.weight = torch.from_numpy(np.exp2(-age / half_life_days).astype(np.float32))
 
     def __len__(self) -> int:
         """Number of events."""
@@ -86,14 +82,16 @@ class EventDataset(Dataset[Batch]):
             self.rental[0][rows],
             self.rental[1][rows],
             self.rating[rows],
-            self.weight[rows],
             self.target[rows],
             *catalogue,
         )
 
 
 class SnapshotBatchSampler(Sampler[list[int]]):
-    """Batches of events which share a snapshot, in an order drawn anew each epoch from the seed."""
+    """Batches of events which share a snapshot, in an order drawn anew each epoch from the seed.
+
+    A snapshot's batches are of equal size, to one, so that none is a remainder of a handful.
+    """
 
     def __init__(self, snapshots: np.ndarray, batch_size: int, seed: int) -> None:
         """Group event numbers by ``snapshots`` [events]."""
@@ -110,9 +108,7 @@ class SnapshotBatchSampler(Sampler[list[int]]):
         batches = []
         for group in self.groups:
             shuffled = self.generator.permutation(group)
-            batches += [
-                shuffled[start : start + self.batch_size] for start in range(0, len(group), self.batch_size)
-            ]
+            batches += np.array_split(shuffled, -(-len(group) // self.batch_size))
         for number in self.generator.permutation(len(batches)):
             yield batches[number].tolist()
 
@@ -129,7 +125,7 @@ class EventData(pl.LightningDataModule):
     ) -> None:
         """Encode ``events``, the training events, against their ``catalogues``."""
         super().__init__()
-        self.dataset = EventDataset(events, catalogues, encoding, hyperparameters.recency_half_life_days)
+        self.dataset = EventDataset(events, catalogues, encoding)
         self.sampler = SnapshotBatchSampler(
             self.dataset.snapshots, hyperparameters.batch_size, hyperparameters.seed
         )
@@ -137,10 +133,6 @@ class EventData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader; tensors are in memory, so worker processes would only cost."""
         return DataLoader(self.dataset, batch_sampler=self.sampler, collate_fn=_as_is)
-
-
-def _tensors(rows: Rows) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(rows.codes), torch.from_numpy(rows.numbers)
 
 
 def _as_is(batch: Any) -> Any:

@@ -39,8 +39,9 @@ class Vocabulary:
     def encode(self, values: pd.Series) -> np.ndarray:
         """Return int64 codes, ``UNKNOWN`` where a value is missing or was not learnt."""
         codes = {value: code for code, value in enumerate(self.values, start=1)}
-        found = values.astype(object).map(lambda value: codes.get(str(value), UNKNOWN), na_action="ignore")
-        return found.fillna(UNKNOWN).to_numpy(np.int64)
+        # The empty text is in no vocabulary.
+        texts = values.astype(object).where(values.notna(), "").astype(str)
+        return texts.map(lambda text: codes.get(text, UNKNOWN)).to_numpy(np.int64)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from models import baselines
 from models.catalogues import ABSENT, Catalogues
-from models.encoding import Rows
+from models.data import tensors
 from models.evaluation import Decile, Evaluation
 from models.metrics import hit_rate, interval, ndcg, ranks
 from models.recommender import RATING_SCALE, Recommender
@@ -18,8 +18,9 @@ CHUNK = 1024
 
 DECILES = 10
 
-Scorer = Callable[[np.ndarray, int], np.ndarray]
-"""Scores [events, rentals] of the test events with these numbers over the snapshot with this number."""
+Scorer = Callable[[int], Callable[[np.ndarray], np.ndarray]]
+"""From a snapshot's number to what scores, over that snapshot, the test events with given numbers:
+[events, rentals]."""
 
 
 def evaluate(
@@ -49,18 +50,22 @@ def evaluate(
         found = np.empty(len(test))
         for number in np.unique(numbers[ranked]):
             group = ranked[numbers[ranked] == number]
+            score = scorer(number)
             for start in range(0, len(group), CHUNK):
                 part = group[start : start + CHUNK]
-                found[part] = ranks(scorer(part, number), positions[part])
+                found[part] = ranks(score(part), positions[part])
         return found[ranked]
 
-    def popularity(part: np.ndarray, number: int) -> np.ndarray:
+    def popularity(number: int) -> Callable[[np.ndarray], np.ndarray]:
         counts = baselines.popularity(history, snapshots.times[number], snapshots.rental_ids[number])
-        return np.tile(counts, (len(part), 1))
+        return lambda part: np.tile(counts, (len(part), 1))
 
-    def by_purpose(part: np.ndarray, number: int) -> np.ndarray:
+    purpose_codes, purposes = pd.factorize(test["purpose"], use_na_sentinel=False)
+
+    def by_purpose(number: int) -> Callable[[np.ndarray], np.ndarray]:
         at, rental_ids = snapshots.times[number], snapshots.rental_ids[number]
-        return baselines.popularity_by_purpose(history, at, rental_ids, test["purpose"].iloc[part])
+        table = baselines.popularity_by_purpose(history, at, rental_ids, pd.Series(purposes))
+        return lambda part: table[purpose_codes[part]]
 
     rating = test["rating"].to_numpy(np.float64)
     predicted = _predict_ratings(model, test)
@@ -92,15 +97,11 @@ def evaluate(
     )
 
 
-def _tensors(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(rows.codes), torch.from_numpy(rows.numbers)
-
-
 @torch.no_grad()
 def _predict_ratings(model: Recommender, test: pd.DataFrame) -> np.ndarray:
     encoding = model.encoding
-    user = model.user_side(*_tensors(encoding.user.encode(test)))
-    rental = model.rental_side(*_tensors(encoding.rental.encode(test)))
+    user = model.user_side(*tensors(encoding.user.encode(test)))
+    rental = model.rental_side(*tensors(encoding.rental.encode(test)))
     predicted = model.paired_ratings(user, rental).numpy().astype(np.float64)
     if np.isnan(predicted).any():
         raise ValueError("predicted ratings hold NaN: the model is damaged; train it again")
@@ -111,12 +112,17 @@ def _model_scorer(model: Recommender, test: pd.DataFrame, snapshots: Catalogues)
     encoding = model.encoding
 
     @torch.no_grad()
-    def score(part: np.ndarray, number: int) -> np.ndarray:
-        user = model.user_side(*_tensors(encoding.user.encode(test.iloc[part])))
-        rentals = model.rental_side(*_tensors(encoding.rental.encode(snapshots.frames[number])))
-        return model.scores(user, rentals).numpy()
+    def over(number: int) -> Callable[[np.ndarray], np.ndarray]:
+        rentals = model.rental_side(*tensors(encoding.rental.encode(snapshots.frames[number])))
 
-    return score
+        @torch.no_grad()
+        def score(part: np.ndarray) -> np.ndarray:
+            user = model.user_side(*tensors(encoding.user.encode(test.iloc[part])))
+            return model.scores(user, rentals).numpy()
+
+        return score
+
+    return over
 
 
 def _rmse(predicted: np.ndarray, rating: np.ndarray) -> float:

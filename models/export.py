@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from models.columns import ColumnError
+from models.data import tensors
 from models.encoding import UNKNOWN, Encoding
 from models.files import replacing
 from models.load import inputs_of
@@ -108,10 +109,11 @@ def export(model: Recommender, catalogue: pd.DataFrame, path: Path, k: int = 100
 
 
 def parity(model: Recommender, catalogue: pd.DataFrame, onnx_path: Path, rows: pd.DataFrame) -> float:
-    """Return the largest absolute difference between PyTorch and ONNX Runtime.
+    """Return the largest absolute difference between PyTorch and ONNX Runtime; NaN where one answers NaN.
 
-    Scores and ratings are compared rental by rental, so that the order of ties does not matter; the K-th
-    best scores are compared too, so that a wrong choice of rentals shows.
+    The reference is the trained model itself, its scores less each user's mean over the catalogue. Scores
+    and ratings are compared rental by rental, so that the order of ties does not matter; the K-th best scores
+    are compared too, so that a wrong choice of rentals shows.
 
     Args:
         model: the recommender that was exported.
@@ -123,20 +125,21 @@ def parity(model: Recommender, catalogue: pd.DataFrame, onnx_path: Path, rows: p
     names = ["rental_id", "score", "predicted_rating"]
     requests = rows.astype(object).where(rows.notna(), None)
     ids, score, rating = session.run(names, inputs_of(session, requests.to_dict("records")))
-    encoded = model.encoding.user.encode(rows)
-    rentals = rental_vectors(model, catalogue)
     with torch.no_grad():
-        user = model.user_side(torch.from_numpy(encoded.codes), torch.from_numpy(encoded.numbers))
-        scores = model.scores(user, rentals).numpy()
+        user = model.user_side(*tensors(model.encoding.user.encode(rows)))
+        rentals = model.rental_side(*tensors(model.encoding.rental.encode(catalogue)))
+        scores = model.scores(user, rentals).numpy().astype(np.float64)
         ratings = model.ratings(user, rentals).numpy()
+    scores -= scores.mean(axis=1, keepdims=True)
     position = pd.Index(_check(model, catalogue)).get_indexer(ids.ravel()).reshape(ids.shape)
     best = -np.sort(-scores, axis=1)[:, : ids.shape[1]]
-    differences = (
+    differences = [
         score - np.take_along_axis(scores, position, 1),
         score - best,
         rating - np.take_along_axis(ratings, position, 1),
-    )
-    return float(max(np.abs(difference).max() for difference in differences))
+    ]
+    # Not Python's max, which forgets a NaN.
+    return float(np.max(np.abs(differences)))
 
 
 @torch.no_grad()
@@ -146,8 +149,7 @@ def rental_vectors(model: Recommender, catalogue: pd.DataFrame) -> RentalVectors
     The ranking half is shifted so that every user's scores have a mean of zero over the catalogue: only
     differences mean something, and small numbers keep float32 exact.
     """
-    rows = model.encoding.rental.encode(catalogue)
-    vectors: RentalVectors = model.rental_side(torch.from_numpy(rows.codes), torch.from_numpy(rows.numbers))
+    vectors: RentalVectors = model.rental_side(*tensors(model.encoding.rental.encode(catalogue)))
     return vectors._replace(
         ranking=vectors.ranking - vectors.ranking.mean(dim=0),
         ranking_bias=vectors.ranking_bias - vectors.ranking_bias.mean(),

@@ -41,7 +41,6 @@ class EmbeddedModel:
         except Exception as error:
             # ONNX Runtime's exceptions share no base class of their own.
             raise ModelFileError(f"cannot load the model {path}: {error}; export it again") from error
-        self.inputs = tuple(value.name for value in self.session.get_inputs())
 
     def recommend(self, user_features: Mapping[str, Any], k: int = 10) -> list[Recommendation]:
         """Return the best ``k`` rentals, best first; all that the model holds where ``k`` is larger.

@@ -5,11 +5,12 @@ import logging
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from models.catalogues import ABSENT
 from models.data import Batch
 from models.encoding import UNKNOWN, Encoding
-from models.losses import ranking_loss, rating_loss
 from models.settings import Hyperparameters
 from models.towers import RentalSide, RentalVectors, UserSide, UserVectors
 
@@ -47,7 +48,7 @@ class Recommender(pl.LightningModule):
         self.user_side = UserSide(encoding.user, user_numbers, ranking, rating)
         self.rental_side = RentalSide(encoding.rental, rental_numbers, h.ranking_dimension, rating)
         self.mean_rating = torch.nn.Parameter(torch.tensor(float(mean_rating)))
-        self._epoch_losses: list[tuple[float, float]] = []
+        self._epoch_sums: list[tuple[float, int, float, int]] = []
 
     @staticmethod
     def scores(user: UserVectors, rentals: RentalVectors) -> Tensor:
@@ -65,27 +66,34 @@ class Recommender(pl.LightningModule):
         return terms + (user.rating * rentals.rating).sum(dim=1)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Return the sum of both losses."""
+        """Return full-softmax cross-entropy (nats) plus squared rating error, summed over the events.
+
+        The divisor is the same for every batch, so that each event weighs the same: months of few events have
+        smaller batches.
+        """
         user = self.user_side(self._mask_ids(batch.user_codes), batch.user_numbers)
         catalogue = self.rental_side(self._mask_ids(batch.catalogue_codes), batch.catalogue_numbers)
         rented = self.rental_side(self._mask_ids(batch.rental_codes), batch.rental_numbers)
-        ranking = ranking_loss(self.scores(user, catalogue), batch.target, batch.weight)
-        rating = rating_loss(self.paired_ratings(user, rented), batch.rating, batch.weight)
-        self._epoch_losses.append((float(ranking.detach()), float(rating.detach())))
-        return ranking + rating
+        ranking = F.cross_entropy(
+            self.scores(user, catalogue), batch.target, ignore_index=ABSENT, reduction="sum"
+        )
+        rating = F.mse_loss(self.paired_ratings(user, rented), batch.rating, reduction="sum")
+        ranked = int((batch.target != ABSENT).sum())
+        self._epoch_sums.append((float(ranking.detach()), ranked, float(rating.detach()), len(batch.rating)))
+        return (ranking + rating) / self.hyperparameters.batch_size
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean losses, one line."""
-        ranking, rating = np.mean(self._epoch_losses, axis=0)
+        ranking, ranked, rating, rated = np.sum(self._epoch_sums, axis=0)
         epochs = self.hyperparameters.epochs
         log.info(
             "epoch %d/%d: ranking loss %.4f, rating loss %.4f",
             self.current_epoch + 1,
             epochs,
-            ranking,
-            rating,
+            ranking / max(ranked, 1),
+            rating / rated,
         )
-        self._epoch_losses.clear()
+        self._epoch_sums.clear()
 
     def configure_optimizers(self) -> dict[str, object]:  # type: ignore[override]
         """AdamW with a linear decay to zero; each half has its own rate and weight decay."""

@@ -1,7 +1,9 @@
 """The registry of trained models: MLflow runs, versions with their lineage, and the aliases that serve."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,8 +36,15 @@ MODEL_FILE = "model.onnx"
 """Name which MLflow's ONNX flavour gives the model inside its folder."""
 
 
+RUN = "metaflow_run"
+"""Key of the lineage that names the run of the flow which trained the version."""
+
+MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's error codes for a model or version that is not there, and for an alias that is not."""
+
+
 class RegistryError(LookupError):
-    """The registry has no such version or alias; the message names the remedy."""
+    """The registry has no such version or alias, or does not answer; the message names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +53,22 @@ class ModelVersion:
 
     Attributes:
         version: number in the registry, from 1.
-        path: the ONNX file on this machine.
         metrics: figures of the evaluation, and the parity if it was given.
         lineage: dataset hash, feature service, commit and so on, as they were given.
         aliases: such as ``champion``.
+        settings: where the registry is.
     """
 
     version: int
-    path: Path
     metrics: dict[str, float]
     lineage: dict[str, str]
     aliases: tuple[str, ...]
+    settings: ModelSettings
+
+    @cached_property
+    def path(self) -> Path:
+        """The ONNX file on this machine, fetched when it is first asked for."""
+        return download(f"models:/{self.settings.registered_model}/{self.version}", self.settings)
 
 
 class Registry:
@@ -64,14 +78,24 @@ class Registry:
         """None takes the settings of the environment; the store is opened at first use."""
         self.settings = settings or ModelSettings()
 
-    def register(self, onnx_path: Path, evaluation: Evaluation | None, lineage: Mapping[str, Any]) -> int:
+    def register(
+        self,
+        onnx_path: Path,
+        evaluation: Evaluation | None,
+        lineage: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any] | None = None,
+    ) -> int:
         """Log the model in MLflow's ONNX flavour and make it a new version, without any alias.
+
+        A run of a flow makes one version: where the lineage's ``metaflow_run`` already has one, as when the
+        flow was killed after this and resumed, that version is returned and nothing is written.
 
         Args:
             onnx_path: file written by ``models.export.export``.
             evaluation: its figures, which become metrics and an artifact; None where nobody measured it.
             lineage: where it comes from; each becomes a parameter of the run and a tag of the version,
                 numbers (such as ``onnx_max_abs_diff``) also a metric.
+            hyperparameters: how it was trained; each becomes a parameter of the run.
 
         Returns:
             The version's number.
@@ -80,10 +104,12 @@ class Registry:
         import onnx
 
         client = self._client
+        if RUN in lineage and (registered := self._of_run(str(lineage[RUN]))):
+            return registered
         model = onnx.load(onnx_path)
         mlflow.set_tracking_uri(self.settings.tracking_uri)
         with mlflow.start_run(experiment_id=self._experiment(), run_name=onnx_path.stem) as run:
-            mlflow.log_params(dict(lineage))
+            mlflow.log_params({**lineage, **(hyperparameters or {})})
             mlflow.log_metrics(_numbers(lineage))
             if evaluation:
                 mlflow.log_metrics(_metrics(evaluation))
@@ -108,18 +134,10 @@ class Registry:
         Raises:
             RegistryError: there is none.
         """
-        from mlflow.exceptions import MlflowException
-
-        try:
+        remedy = "train one by `make train`, which says its number"
+        with _asking(self.settings, f"the registry has no version {version}; {remedy}"):
             found = self._client.get_model_version(self.settings.registered_model, str(version))
-        except MlflowException as error:
-            raise RegistryError(f"the registry has no version {version}; `versions()` lists them") from error
-        return self._typed(found)
-
-    def versions(self) -> list[int]:
-        """Return all version numbers, ascending."""
-        found = self._client.search_model_versions(f"name='{self.settings.registered_model}'")
-        return sorted(int(version.version) for version in found)
+            return self._typed(found)
 
     def champion(self) -> ModelVersion:
         """Return the version that serves.
@@ -127,17 +145,10 @@ class Registry:
         Raises:
             RegistryError: no version was promoted yet.
         """
-        return self._by_alias(
-            CHAMPION, "train one by `make train` and serve it by `python -m flows up --version N`"
-        )
-
-    def challenger(self) -> ModelVersion:
-        """Return the version on trial.
-
-        Raises:
-            RegistryError: none is on trial.
-        """
-        return self._by_alias(CHALLENGER, "train one with `python flows/train.py run`")
+        remedy = "train one by `make train` and serve it by `python -m flows up --version N`"
+        with _asking(self.settings, f"there is no {CHAMPION} model yet; {remedy}"):
+            found = self._client.get_model_version_by_alias(self.settings.registered_model, CHAMPION)
+            return self._typed(found)
 
     def set_alias(self, alias: str, version: int) -> None:
         """Point ``alias`` at ``version``; RegistryError where there is no such version."""
@@ -175,43 +186,50 @@ class Registry:
         if not self._client.search_registered_models(f"name='{name}'"):
             self._client.create_registered_model(name)
 
-    def _by_alias(self, alias: str, remedy: str) -> ModelVersion:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            found = self._client.get_model_version_by_alias(self.settings.registered_model, alias)
-        except MlflowException as error:
-            raise RegistryError(f"there is no {alias} model yet; {remedy}") from error
-        return self._typed(found)
+    def _of_run(self, run: str) -> int | None:
+        name = self.settings.registered_model
+        found = self._client.search_model_versions(f"name='{name}' and tag.{RUN}='{run}'")
+        return min((int(version.version) for version in found), default=None)
 
     def _typed(self, found: "MlflowVersion") -> ModelVersion:
-        uri = f"models:/{found.name}/{found.version}"
         return ModelVersion(
             int(found.version),
-            download(uri, self.settings),
             dict(self._client.get_run(str(found.run_id)).data.metrics),
             dict(found.tags),
             tuple(found.aliases),
+            self.settings,
         )
+
+
+@contextmanager
+def _asking(settings: ModelSettings, missing: str) -> Iterator[None]:
+    """Raise RegistryError: ``missing`` where MLflow has no such thing, else its address and what failed."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in MISSING:
+            raise RegistryError(missing) from error
+        address = re.sub("//[^/@]*@", "//", settings.tracking_uri)
+        raise RegistryError(
+            f"the registry at {address} does not answer: {error.message}; start its server, or correct "
+            "RENTALS_MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def download(uri: str, settings: ModelSettings | None = None) -> Path:
     """Return the ONNX file of a registry address such as ``models:/rental-recommender@champion``.
 
     Raises:
-        RegistryError: the address names no model of the registry.
+        RegistryError: the address names no model of the registry, or the registry does not answer.
     """
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    address = (settings or ModelSettings()).tracking_uri
-    mlflow.set_tracking_uri(address)
-    try:
-        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=address)
-    except MlflowException as error:
-        raise RegistryError(
-            f"the registry has no {uri}; train one with `python flows/train.py run`"
-        ) from error
+    settings = settings or ModelSettings()
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    with _asking(settings, f"the registry has no {uri}; train one by `make train`"):
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=settings.tracking_uri)
     return Path(folder) / MODEL_FILE
 
 

@@ -5,7 +5,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -28,7 +27,6 @@ def fit(
     catalogues: pd.DataFrame,
     columns: Columns,
     hyperparameters: Hyperparameters | None = None,
-    folder: Path | None = None,
 ) -> Recommender:
     """Train a recommender; the same frames and seed give the same weights on a CPU.
 
@@ -37,7 +35,6 @@ def fit(
         catalogues: snapshots of the whole catalogue, with features as of ``snapshot_at``.
         columns: names of the features.
         hyperparameters: None takes the defaults and the environment.
-        folder: where the Trainer may write; None takes a temporary folder.
 
     Returns:
         The recommender, in evaluation mode, on the CPU.
@@ -76,7 +73,7 @@ def fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            default_root_dir=folder or temporary,
+            default_root_dir=temporary,
         )
         with _one_thread():
             trainer.fit(model, data)

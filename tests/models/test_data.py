@@ -44,6 +44,10 @@ def test_batches_share_a_snapshot_and_hold_every_event_once(market, columns):
     seen = list(data.sampler)
     assert sorted(n for batch in seen for n in batch) == list(range(len(market.train)))
     assert len(seen) == len(data.sampler)
+    for number in np.unique(data.dataset.snapshots):
+        sizes = [len(batch) for batch in seen if data.dataset.snapshots[batch[0]] == number]
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= 100
     assert all(len(set(data.dataset.snapshots[batch])) == 1 for batch in seen)
     for batch in data.train_dataloader():
         known = batch.target >= 0

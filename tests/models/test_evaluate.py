@@ -43,6 +43,7 @@ def test_later_events_change_no_figure(model, market, monkeypatch):
     middle = pd.Timestamp("2024-05-15", tz="UTC")
     known = (market.test["event_timestamp"] < middle).to_numpy()
     seen: list[list[np.ndarray]] = []
+    predict = module._predict_ratings
 
     def figures(test: pd.DataFrame, catalogues: pd.DataFrame) -> list[np.ndarray]:
         calls: list[np.ndarray] = []
@@ -50,6 +51,13 @@ def test_later_events_change_no_figure(model, market, monkeypatch):
             module, "ndcg", lambda rank: calls.append(rank[known[: len(rank)]]) or np.zeros(len(rank))
         )
         monkeypatch.setattr(module, "_rmse", lambda predicted, _: calls.append(predicted[known]) or 0.0)
+
+        def predicted_ratings(*arguments: object) -> np.ndarray:
+            ratings = predict(*arguments)
+            calls.append(ratings[known])
+            return ratings
+
+        monkeypatch.setattr(module, "_predict_ratings", predicted_ratings)
         evaluate(model, test, catalogues, market.train)
         return calls
 
@@ -62,7 +70,7 @@ def test_later_events_change_no_figure(model, market, monkeypatch):
     changed = future["snapshot_at"] > middle
     future.loc[changed, "rental_rentals_90d"] = 1e6
     seen.append(figures(late, future))
-    assert len(seen[0]) == len(seen[1]) > 3
+    assert len(seen[0]) == len(seen[1]) > 4
     for before, after in zip(*seen, strict=True):
         np.testing.assert_array_equal(before, after)
 

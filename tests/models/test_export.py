@@ -41,6 +41,29 @@ def test_parity_notices_a_wrong_choice_of_rentals(model, market, path, tmp_path)
     assert parity(model, market.latest, tmp_path / "worst.onnx", market.test) > 100 * PARITY
 
 
+@pytest.mark.parametrize("damaged", ["rating_bias", "ranking_bias"])
+def test_parity_is_not_a_number_where_the_graph_is_damaged(model, market, path, tmp_path, damaged):
+    graph = onnx.load(path)
+    tensor = next(tensor for tensor in graph.graph.initializer if tensor.name == damaged)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(tensor.dims), np.nan, np.float32), damaged))
+    onnx.save(graph, tmp_path / "damaged.onnx")
+    assert np.isnan(parity(model, market.latest, tmp_path / "damaged.onnx", market.test))
+
+
+def test_parity_notices_a_wrong_shift_of_the_scores(model, market, tmp_path, monkeypatch):
+    import models.export as module
+
+    right = module.rental_vectors
+
+    def half_shifted(*arguments):
+        vectors = right(*arguments)
+        return vectors._replace(ranking=vectors.ranking + 0.1)
+
+    monkeypatch.setattr(module, "rental_vectors", half_shifted)
+    wrong = export(model, market.latest, tmp_path / "shifted.onnx")
+    assert parity(model, market.latest, wrong, market.test) > 100 * PARITY
+
+
 def test_the_graph_is_one_file_with_named_inputs_and_a_free_batch(path, columns):
     model = onnx.load(path, load_external_data=False)
     inputs = {value.name: value.type.tensor_type for value in model.graph.input}

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from models.catalogues import Catalogues
 from models.columns import ColumnError, Columns
+from models.data import EventData
 from models.settings import Hyperparameters
 from models.train import fit
 
@@ -21,6 +23,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(small_mark
     assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
     other = fit(small_market.train, small_market.catalogues, columns, SHORT.model_copy(update={"seed": 8}))
     assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(other), strict=True))
+
+
+def test_every_event_weighs_the_same_in_whatever_batch(small_market, columns):
+    model = fit(small_market.train, small_market.catalogues, columns, SHORT)
+    model.hyperparameters = SHORT.model_copy(update={"id_masking": 0.0})
+    snapshots = Catalogues(small_market.catalogues, columns)
+    data = EventData(small_market.train, snapshots, model.encoding, model.hyperparameters)
+    month = np.flatnonzero(data.dataset.snapshots == 1).tolist()
+    batches = (month, month[:-5], month[-5:])
+    whole, most, rest = (model.training_step(data.dataset.__getitems__(batch), 0) for batch in batches)
+    torch.testing.assert_close(whole, most + rest)
 
 
 def test_snapshots_after_the_training_events_change_nothing(small_market, columns):

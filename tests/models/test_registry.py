@@ -6,10 +6,12 @@ import pytest
 from models.evaluate import Evaluation, evaluate
 from models.export import export
 from models.load import load
-from models.registry import Registry, RegistryError
+from models.registry import Registry, RegistryError, download
 from models.settings import ModelSettings
 
 LINEAGE = {"dataset_hash": "sha256:ab", "feature_service": "recommender_v1", "onnx_max_abs_diff": 2e-6}
+NOWHERE = "http://127.0.0.1:9"
+"""The discard port: nothing answers there."""
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +38,8 @@ def test_the_life_of_two_versions(settings, path, evaluation, monkeypatch):
     registry.promote(first)
     second = registry.register(path, evaluation, {**LINEAGE, "dataset_hash": "sha256:cd"})
     registry.set_alias("challenger", second)
-    assert registry.versions() == [first, second]
-    assert (registry.champion().version, registry.challenger().version) == (first, second)
+    assert registry.champion().version == first < second
+    assert registry.get(second).aliases == ("challenger",)
 
     champion = Registry(settings).champion()
     assert champion.lineage == {key: str(value) for key, value in LINEAGE.items()}
@@ -49,8 +51,7 @@ def test_the_life_of_two_versions(settings, path, evaluation, monkeypatch):
 
     registry.promote(second)
     assert registry.champion().version == second
-    with pytest.raises(RegistryError, match="no challenger"):
-        registry.challenger()
+    assert registry.get(second).aliases == ("champion",)
 
     monkeypatch.setenv("RENTALS_HOME", str(settings.home))
     assert load("models:/rental-recommender@champion").recommend({"user_id": "u1"}) == load(path).recommend(
@@ -62,15 +63,50 @@ def test_the_life_of_two_versions(settings, path, evaluation, monkeypatch):
         load("models:/rental-recommender@nobody")
 
 
-def test_the_evaluation_is_kept_whole(settings, path, evaluation):
+def run_of(settings, version):
     import mlflow
 
-    registry = Registry(settings)
-    version = registry.register(path, evaluation, LINEAGE)
-    run_id = (
-        mlflow.MlflowClient(settings.tracking_uri)
-        .get_model_version("rental-recommender", str(version))
-        .run_id
-    )
-    text = mlflow.artifacts.load_text(f"runs:/{run_id}/evaluation.json")
+    client = mlflow.MlflowClient(settings.tracking_uri)
+    return client.get_run(client.get_model_version("rental-recommender", str(version)).run_id)
+
+
+def test_the_evaluation_and_the_hyperparameters_are_kept_whole(settings, path, evaluation, hyperparameters):
+    import mlflow
+
+    version = Registry(settings).register(path, evaluation, LINEAGE, hyperparameters.model_dump())
+    run = run_of(settings, version)
+    text = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/evaluation.json")
     assert json.loads(text) == json.loads(json.dumps(evaluation.to_dict()))
+    expected = {**LINEAGE, **hyperparameters.model_dump()}
+    assert run.data.params == {name: str(value) for name, value in expected.items()}
+
+
+def test_a_run_of_the_flow_registers_one_version(settings, path):
+    registry = Registry(settings)
+    other = registry.register(path, None, {**LINEAGE, "metaflow_run": "TrainFlow/12"})
+    first = registry.register(path, None, {**LINEAGE, "metaflow_run": "TrainFlow/1"})
+    assert first != other
+    assert registry.register(path, None, {**LINEAGE, "metaflow_run": "TrainFlow/1"}) == first
+
+
+def test_a_model_is_fetched_only_when_its_file_is_asked_for(settings, path, monkeypatch):
+    import models.registry as module
+
+    registry = Registry(settings)
+    version = registry.register(path, None, LINEAGE)
+    monkeypatch.setattr(module, "download", lambda *_: pytest.fail("fetched"))
+    registry.promote(version)
+    found = registry.get(version)
+    monkeypatch.undo()
+    assert found.path.is_file()
+    assert found.path is found.path
+
+
+def test_a_server_that_is_down_is_not_taken_for_an_empty_registry(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    settings = ModelSettings(home=tmp_path, mlflow_tracking_uri=NOWHERE)
+    registry = Registry(settings)
+    calls = (registry.champion, lambda: registry.get(1), lambda: download("models:/m@champion", settings))
+    for call in calls:
+        with pytest.raises(RegistryError, match=rf"{NOWHERE} does not answer.*RENTALS_MLFLOW_TRACKING_URI"):
+            call()
