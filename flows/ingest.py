@@ -20,6 +20,21 @@ class Ingested:
     blanked: dict[str, int]
     """Implausible attributes that were emptied while their row was kept, by expectation."""
 
+    def __str__(self) -> str:
+        """The counts in words, without what is zero."""
+        parts = {
+            "landed": self.rows,
+            "again": self.repeated,
+            "in quarantine": self.quarantined,
+            "blanked": self.blanked,
+        }
+        counts = {word: {name: n for name, n in part.items() if n} for word, part in parts.items()}
+        return "; ".join(
+            f"{word}: " + ", ".join(f"{n:,} {name}" for name, n in part.items())
+            for word, part in counts.items()
+            if part
+        )
+
 
 def ingest(
     data: str, since: pd.Timestamp | None, until: pd.Timestamp | None, settings: FeatureSettings

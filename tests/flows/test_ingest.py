@@ -45,6 +45,7 @@ def test_good_rows_land_and_bad_rows_are_kept_with_a_reason(tmp_path, settings):
     assert landed.rows["ratings"] == 21
     assert landed.quarantined == {"users": 1, "rentals": 0, "ratings": 3, "unparsed": 1}
     assert landed.blanked == {"age is within 14..100": 1}
+    assert "3 ratings, 1 unparsed; blanked: 1 age is within 14..100" in str(landed)
     kept = quarantine.read(settings.lake / "quarantine", "ratings")
     assert json.loads(kept["source_text"][0])["user_id"] == "u20"
     assert kept["reason"].str.len().min() > 0
