@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
+export ORT_DISABLE_TELEMETRY := 1
 PIP = -m pip install --quiet --no-cache-dir --disable-pip-version-check
 RUN = .venv/bin/python
 # Both environments take 3.3 GB with the CPU build of PyTorch; its default build brings some GB more.
@@ -57,7 +58,7 @@ format: $(MAIN) ## rewrite the code in the house's format
 	@$(RUN) -m ruff check --fix .
 
 clean: down ## remove everything that was written, environments included
-	@rm -rf .venv .venvs .rentals *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .venvs .rentals *.egg-info .mypy_cache .ruff_cache metaflow_card_cache .pytest_cache .hypothesis
 	@find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TMPDIR):

@@ -1,1 +1,6 @@
 """What the recommender is: data, Lightning module, evaluation, ONNX export and registry."""
+
+import os
+
+# ONNX Runtime reads it when it is loaded: it would write to the user's home and report to its maker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -128,9 +128,12 @@ def command(
 def environment(installation: TritonInstallation) -> dict[str, str]:
     """Variables the server needs.
 
-    Triton's Python stub finds its packages by the ``python`` which stands first on ``PATH``.
+    Triton's Python stub finds its packages by the ``python`` which stands first on ``PATH``. The rest of the
+    caller's ``PATH`` is left out: another shell would otherwise be another program, and restart the champion.
     """
     return {
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, installation.libraries)),
-        "PATH": os.pathsep.join([str(installation.binaries), os.environ.get("PATH", os.defpath)]),
+        # ONNX Runtime would write to the user's home and report to its maker.
+        "ORT_DISABLE_TELEMETRY": "1",
+        "PATH": os.pathsep.join([str(installation.binaries), os.defpath]),
     }

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -181,3 +182,10 @@ def test_a_file_that_is_no_model_is_refused_with_the_remedy(tmp_path, path):
     for name in ("cut.onnx", "absent.onnx"):
         with pytest.raises(ModelFileError, match="export it again"):
             load(tmp_path / name)
+
+
+def test_nothing_is_reported_or_written_to_the_users_home(tmp_path):
+    program = "import models.load, onnxruntime; onnxruntime.get_available_providers()"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", program], env=environment | {"HOME": str(tmp_path)}, check=True)
+    assert not list(tmp_path.rglob("*"))

@@ -6,7 +6,7 @@ import pytest
 from feature_repo.names import USER_FEATURES
 from serving.settings import ServingSettings
 from serving.triton import ModelFileError, model_version, predictor_name, render_config, write_repository
-from serving.triton_server import TritonInstallationError, find_installation
+from serving.triton_server import TritonInstallationError, environment, find_installation
 
 
 def test_the_configuration_is_that_of_the_graph(tiny_model: Path, settings: ServingSettings) -> None:
@@ -88,3 +88,13 @@ def test_an_absent_triton_environment_is_told_with_the_remedy(
 
     with pytest.raises(TritonInstallationError, match="triton-requirements"):
         find_installation(absent)
+
+
+def test_a_predictor_does_not_depend_on_the_shell_that_starts_it(
+    settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = find_installation(settings)
+    before = environment(installation)
+    monkeypatch.setenv("PATH", "/another/shell")
+
+    assert environment(installation) == before, "it would be restarted, and requests would fail"
