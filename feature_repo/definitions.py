@@ -1,68 +1,147 @@
-"""What ``feast apply`` registers: entities, feature views on the Spark histories, and the feature service."""
+"""What ``feast apply`` registers: entities, views on the Spark histories, on-demand views, and services."""
 
 from datetime import timedelta
 
-from feast import Entity, FeatureService, FeatureView, Field, ValueType
+from feast import Entity, FeatureService, FeatureView, Field, PushSource, RequestSource, ValueType
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-from feast.types import Float32, String
+from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.transformation.python_transformation import PythonTransformation
+from feast.types import Float32, Float64, PrimitiveFeastType, String
 
+from feature_repo import on_demand
 from feature_repo.names import (
+    CATEGORY_VIEW,
     FEATURE_SERVICE,
-    RENTAL_FEATURES,
+    MARKETPLACE_SERVICE,
+    ON_DEMAND_VIEWS,
+    OWNER,
+    PURPOSE_VIEW,
+    RECOMMENDER_RENTAL_FEATURES,
+    RECOMMENDER_USER_FEATURES,
     RENTAL_VIEW,
-    USER_FEATURES,
     USER_VIEW,
+    VIEWS,
     Feature,
 )
 from feature_repo.settings import FeatureSettings
 
-OWNER = "recommendations"
 NEVER_STALE = timedelta(0)
-"""A user who comes back after years is still known by the last features."""
+"""A user who comes back after years is still known by the last features: a row holds until the next one."""
 
-user = Entity(
-    name="user", join_keys=["user_id"], value_type=ValueType.STRING, description="a person who rents"
-)
-rental = Entity(
-    name="rental", join_keys=["rental_id"], value_type=ValueType.STRING, description="a thing that is rented"
-)
+TYPES: dict[str, PrimitiveFeastType] = {
+    "numeric": Float32,
+    "time": Float64,
+    "categorical": String,
+    "counts": String,
+}
 
 
-def _view(name: str, entity: Entity, features: tuple[Feature, ...], description: str) -> FeatureView:
+def _entity(name: str, key: str, description: str) -> Entity:
+    return Entity(
+        name=name, join_keys=[key], value_type=ValueType.STRING, description=description, owner=OWNER
+    )
+
+
+user = _entity("user", "user_id", "a person who rents")
+rental = _entity("rental", "rental_id", "a thing that is rented")
+category = _entity("category", "category", "a kind of rental")
+purpose = _entity("purpose", "purpose", "what something is rented for")
+
+
+def _field(feature: Feature) -> Field:
+    return Field(
+        name=feature.name,
+        dtype=TYPES[feature.kind],
+        description=feature.description,
+        tags={"unit": feature.unit, "validity": feature.validity},
+    )
+
+
+def _view(name: str, entity: Entity, description: str) -> FeatureView:
+    history = SparkSource(
+        name=f"{name}_history",
+        path=str(FeatureSettings().lake / name),
+        file_format="parquet",
+        timestamp_field="event_timestamp",
+    )
     return FeatureView(
         name=name,
         entities=[entity],
         ttl=NEVER_STALE,
-        schema=[
-            Field(name=entity.join_key, dtype=String),
-            *(
-                Field(
-                    name=feature.name,
-                    dtype=Float32 if feature.kind == "numeric" else String,
-                    description=feature.description,
-                )
-                for feature in features
-            ),
-        ],
-        source=SparkSource(
-            name=f"{name}_history",
-            path=str(FeatureSettings().lake / name),
-            file_format="parquet",
-            timestamp_field="event_timestamp",
-        ),
+        schema=[Field(name=entity.join_key, dtype=String), *map(_field, VIEWS[name])],
+        source=PushSource(name=f"{name}_push", batch_source=history),
         description=description,
         owner=OWNER,
     )
 
 
-user_view = _view(USER_VIEW, user, USER_FEATURES, "profile, activity and tastes of a user, from earlier days")
-rental_view = _view(
-    RENTAL_VIEW, rental, RENTAL_FEATURES, "listing and activity of a rental, from earlier days"
+user_view = _view(USER_VIEW, user, "profile, activity and tastes of a user")
+rental_view = _view(RENTAL_VIEW, rental, "listing and activity of a rental")
+category_view = _view(CATEGORY_VIEW, category, "activity and prices of a category")
+purpose_view = _view(PURPOSE_VIEW, purpose, "activity of a purpose")
+
+request_time = RequestSource(
+    name="request_time",
+    schema=[Field(name="requested_at", dtype=Float64)],
+    description="seconds since 1970 at which the features are asked for",
 )
+request_purpose = RequestSource(
+    name="request_purpose",
+    schema=[Field(name="requested_purpose", dtype=String)],
+    description="what the user looks for",
+)
+
+
+def _on_demand(
+    name: str, sources: list[FeatureView | RequestSource], description: str
+) -> OnDemandFeatureView:
+    function = getattr(on_demand, name)
+    return OnDemandFeatureView(
+        name=name,
+        sources=sources,
+        schema=[_field(feature) for feature in ON_DEMAND_VIEWS[name]],
+        feature_transformation=PythonTransformation(
+            udf=function, udf_string=f"feature_repo.on_demand.{name}"
+        ),
+        mode="python",
+        description=description,
+        owner=OWNER,
+    )
+
+
+on_demand_views = [
+    _on_demand("user_recency", [user_view, request_time], "time since the user's last rental"),
+    _on_demand("rental_recency", [rental_view, request_time], "time since the rental's last rental"),
+    _on_demand("user_rental_match", [user_view, rental_view], "how a rental fits a user"),
+    _on_demand("purpose_match", [user_view, rental_view, request_purpose], "how a purpose fits both"),
+    _on_demand("category_position", [rental_view, category_view], "a rental within its category"),
+]
+_by_name = {view.name: view for view in on_demand_views}
+
+
+def _columns(features: tuple[Feature, ...], view: FeatureView) -> list[str]:
+    stored = {feature.name for feature in VIEWS[view.name]}
+    return [feature.name for feature in features if feature.name in stored]
+
 
 recommender_service = FeatureService(
     name=FEATURE_SERVICE,
-    features=[user_view, rental_view],
+    features=[
+        user_view[_columns(RECOMMENDER_USER_FEATURES, user_view)],
+        rental_view[_columns(RECOMMENDER_RENTAL_FEATURES, rental_view)],
+        _by_name["user_recency"],
+        _by_name["rental_recency"],
+    ],
     description="what the recommender is trained on and served with",
     owner=OWNER,
 )
+marketplace_service = FeatureService(
+    name=MARKETPLACE_SERVICE,
+    features=[user_view, rental_view, category_view, purpose_view, *on_demand_views],
+    description="every feature there is",
+    owner=OWNER,
+)
+
+entities = [user, rental, category, purpose]
+views = [user_view, rental_view, category_view, purpose_view]
+services = [recommender_service, marketplace_service]

@@ -37,6 +37,7 @@ TABLES: dict[str, pa.Schema] = {
             pa.field("source_rating", pa.float64()),
             pa.field("purpose", pa.string()),
             pa.field("event_timestamp", TIMESTAMP, nullable=False),
+            pa.field("arrived_at", TIMESTAMP, nullable=False),
         ]
     ),
 }

@@ -1,0 +1,208 @@
+"""The batch engine: Spark brings the events of each key together in order, and folds them a chunk at a time."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from feature_repo.names import VIEWS
+from feature_repo.transforms.activity import ARROW_TYPES, table
+from feature_repo.transforms.running import EVENTS, MEASURES, STATE, State, advance
+from feature_repo.views import View
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+CHUNK_ROWS = 50_000
+"""Rows that are folded at once: some tens of megabytes, whatever the size of a key or a partition."""
+
+
+def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
+    """Return the events of ``view`` in the schema ``running.EVENTS``.
+
+    Args:
+        view: what becomes an event, and of which key.
+        ratings: the lake's ratings, to be folded.
+        tables: the lake's ``users`` and ``rentals`` as far as they begin to exist with these events.
+            The attributes of the ratings' rentals must be on ``ratings`` already (see ``with_attributes``).
+    """
+    absent = F.lit(None).cast("double")
+    events = ratings.select(
+        F.col(view.key).alias("key"),
+        F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp")).alias("known_at"),
+        F.unix_micros("event_timestamp").alias("happened_at"),
+        "rating",
+        *[(F.col(name) if _kept(view, name) else absent).alias(name) for name in MEASURES],
+        "category",
+        "purpose",
+    )
+    if view.starts:
+        started = F.unix_micros(view.started_at)
+        # An entity exists from its start on, not from just after it.
+        starts = tables[view.starts].select(
+            F.col(view.key).alias("key"),
+            (started - 1).alias("known_at"),
+            started.alias("happened_at"),
+            absent.alias("rating"),
+            *[(F.col(n) if n in view.start_measures else absent).alias(n) for n in MEASURES],
+            *[F.lit(None).cast("string").alias(name) for name in ("category", "purpose")],
+        )
+        events = events.unionByName(starts)
+    return events.where(F.col("key").isNotNull())
+
+
+def _kept(view: View, measure: str) -> bool:
+    return measure in view.rating_measures or measure in view.counted
+
+
+def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
+    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, null where it is unknown."""
+    return ratings.join(rentals.select("rental_id", "price", "capacity", "category"), "rental_id", "left")
+
+
+def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = None) -> DataFrame:
+    """Return the feature rows of ``view`` up to ``until`` and, marked by ``is_state``, the state at ``until``.
+
+    Args:
+        view: which features.
+        events: rows of the schema ``running.EVENTS``, each known before ``until``.
+        until: microseconds since 1970.
+        state: rows of the schema ``running.STATE``, where ``events`` go on from; None from the beginning.
+    """
+    schema = output_schema(view)
+    if state is None:
+        rows = events.withColumns({field.name: F.lit(None).cast(_ddl(field)) for field in STATE_FIELDS})
+    else:
+        rows = events.unionByName(state, allowMissingColumns=True)
+
+    def folded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for part in fold_in_order(view, (pa.Table.from_batches([batch]) for batch in batches), until):
+            yield from part.cast(schema).to_batches()
+
+    # A state's row has no time and so comes before the events of its key.
+    ordered = rows.repartition("key").sortWithinPartitions("key", F.asc_nulls_first("known_at"))
+    return ordered.mapInArrow(folded, _spark_schema(schema))
+
+
+def fold_in_order(view: View, batches: Iterator[pa.Table], until: int) -> Iterator[pa.Table]:
+    """Fold batches that are sorted by key and time; memory does not grow with a key's number of events.
+
+    Yields:
+        Tables of ``output_schema``.
+    """
+    waiting: list[pa.Table] = []
+    state = State()
+    for batch in batches:
+        waiting.append(batch)
+        if sum(part.num_rows for part in waiting) < CHUNK_ROWS:
+            continue
+        rows = pa.concat_tables(waiting)
+        last_key = rows["key"][-1]
+        whole = rows.filter(pc.not_equal(rows["key"], last_key))
+        if whole.num_rows:
+            # The first of these keys may have been begun in an earlier chunk.
+            yield from _finished(view, state, whole, until)
+            state = State()
+            waiting = [rows.filter(pc.equal(rows["key"], last_key))]
+            continue
+        latest = rows["known_at"][-1].as_py()
+        before = rows.filter(pc.less(rows["known_at"], latest).fill_null(True))
+        if before.num_rows:
+            found, state = _advanced(view, state, before, latest)
+            yield found
+            waiting = [rows.filter(pc.equal(rows["known_at"], latest).fill_null(False))]
+    if waiting:
+        yield from _finished(view, state, pa.concat_tables(waiting), until)
+
+
+def _finished(view: View, state: State, rows: pa.Table, until: int) -> Iterator[pa.Table]:
+    found, after = _advanced(view, state, rows, until)
+    yield found
+    states = after.to_table()
+    yield _as_output(view, states, is_state=True)
+
+
+def _advanced(view: View, state: State, rows: pa.Table, until: int) -> tuple[pa.Table, State]:
+    is_state = pc.is_valid(rows["totals"])
+    begun = rows.filter(is_state)
+    if begun.num_rows:
+        earlier = State.from_table(begun)
+        state = earlier if not state.keys else _joined(state, earlier)
+    found, after = advance(state, rows.filter(pc.invert(is_state)), until, view.counted)
+    return _as_output(view, table(view, found), is_state=False), after
+
+
+def _joined(first: State, second: State) -> State:
+    """Both states, which have no key in common."""
+    return State.from_table(pa.concat_tables([first.to_table(), second.to_table()]))
+
+
+STATE_FIELDS = [field for field in STATE if field.name != "key"]
+
+
+def output_schema(view: View) -> pa.Schema:
+    """The schema of what ``fold`` returns: a key, a time and features, or a key and its state."""
+    profile = {f"{view.prefix}_{name}" for name in view.profile}
+    return pa.schema(
+        [
+            pa.field("is_state", pa.bool_()),
+            pa.field("key", pa.string()),
+            pa.field("at", pa.int64()),
+            *(
+                pa.field(feature.name, ARROW_TYPES[feature.kind])
+                for feature in VIEWS[view.name]
+                if feature.name not in profile
+            ),
+            *STATE_FIELDS,
+        ]
+    )
+
+
+def _as_output(view: View, rows: pa.Table, is_state: bool) -> pa.Table:
+    schema = output_schema(view)
+    rows = rows.append_column("is_state", pa.array([is_state] * rows.num_rows, pa.bool_()))
+    return pa.table(
+        [
+            rows[field.name].cast(field.type)
+            if field.name in rows.column_names
+            else pa.nulls(rows.num_rows, field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
+
+
+def _spark_schema(schema: pa.Schema) -> "StructType":
+    return from_arrow_schema(schema)
+
+
+def _ddl(field: pa.Field) -> str:
+    return {"list<item: int64>": "array<bigint>", "int64": "bigint", "string": "string"}[str(field.type)]
+
+
+def history_rows(view: View, folded: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
+    """Return the rows of ``fold`` as the history of ``view``: its key, ``event_timestamp``, its features.
+
+    Args:
+        view: whose features.
+        folded: rows of ``fold`` that are no state.
+        tables: the lake's ``users`` and ``rentals``: the profile's features.
+    """
+    rows = folded.withColumn("event_timestamp", F.timestamp_micros("at")).withColumnRenamed("key", view.key)
+    if view.profile:
+        profile = tables[view.starts].select(
+            view.key, *[F.col(name).alias(f"{view.prefix}_{name}") for name in view.profile]
+        )
+        rows = rows.join(profile, view.key, "left")
+    return rows.select(
+        view.key,
+        "event_timestamp",
+        *[F.col(f.name).cast(SPARK_TYPES[f.kind]).alias(f.name) for f in VIEWS[view.name]],
+    )
+
+
+SPARK_TYPES = {"numeric": "float", "time": "double", "categorical": "string", "counts": "string"}

@@ -1,0 +1,71 @@
+"""What each feature view is computed from: its key, its events and what it keeps of them.
+
+This is the one definition for both engines: the batch job reads it as Spark columns, the stream as arrays.
+"""
+
+from dataclasses import dataclass
+
+from feature_repo.names import CATEGORY_VIEW, PURPOSE_VIEW, RENTAL_VIEW, USER_VIEW
+
+
+@dataclass(frozen=True)
+class View:
+    """A view's features, in terms of the lake's tables."""
+
+    name: str
+    prefix: str
+    """First word of its features' names."""
+
+    key: str
+    """Column of the ratings, joined with their rentals, that names the entity."""
+
+    starts: str = ""
+    """Table whose rows make an entity exist before its first rental: it has a row from then on."""
+
+    started_at: str = ""
+    """Time column of ``starts``."""
+
+    rating_measures: tuple[str, ...] = ()
+    """Which of ``price`` and ``capacity`` are averaged over the rentals that were rated."""
+
+    start_measures: tuple[str, ...] = ()
+    """Which of them are averaged over the rows of ``starts``."""
+
+    counted: tuple[str, ...] = ()
+    """Attributes of the events whose values are counted."""
+
+    profile: tuple[str, ...] = ()
+    """Columns of ``starts`` that are features themselves."""
+
+
+VIEW_DEFINITIONS = (
+    View(
+        USER_VIEW,
+        prefix="user",
+        key="user_id",
+        starts="users",
+        started_at="joined_at",
+        rating_measures=("price", "capacity"),
+        counted=("category", "purpose", "capacity"),
+        profile=("age", "height_cm", "weight_kg", "segment"),
+    ),
+    View(
+        RENTAL_VIEW,
+        prefix="rental",
+        key="rental_id",
+        starts="rentals",
+        started_at="listed_at",
+        counted=("purpose",),
+        profile=("price", "capacity", "category", "area"),
+    ),
+    View(
+        CATEGORY_VIEW,
+        prefix="category",
+        key="category",
+        starts="rentals",
+        started_at="listed_at",
+        start_measures=("price",),
+        counted=("purpose",),
+    ),
+    View(PURPOSE_VIEW, prefix="purpose", key="purpose", counted=("category",)),
+)
