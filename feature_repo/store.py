@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from feature_repo.names import FEATURE_SERVICE, RENTAL_FEATURES, RENTAL_VIEW, USER_FEATURES, USER_VIEW
+from feature_repo.names import (
+    FEATURE_SERVICE,
+    ON_DEMAND_VIEWS,
+    RECOMMENDER_RENTAL_FEATURES,
+    RECOMMENDER_USER_FEATURES,
+    VIEWS,
+    Feature,
+)
 from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
@@ -49,38 +56,39 @@ def register(store: "FeatureStore") -> None:
 
     store.apply(
         [
-            definitions.user,
-            definitions.rental,
-            definitions.user_view,
-            definitions.rental_view,
-            definitions.recommender_service,
+            *definitions.entities,
+            *definitions.views,
+            *definitions.on_demand_views,
+            *definitions.services,
         ]
     )
 
 
-def as_of_events(store: "FeatureStore", events: pd.DataFrame) -> pd.DataFrame:
-    """Point-in-time join: each event with the features of its user and rental as of ``event_timestamp``.
+def as_of_events(
+    store: "FeatureStore", events: pd.DataFrame, service: str = FEATURE_SERVICE
+) -> pd.DataFrame:
+    """Point-in-time join: each event with the features as of ``event_timestamp``, its own rating not in them.
 
     Args:
-        events: one row per event, with ``rating_id``, ``user_id``, ``rental_id``, ``event_timestamp`` (UTC)
-            and whatever else.
+        store: where the definitions are registered.
+        events: one row per event, with ``rating_id``, ``event_timestamp`` (UTC), the keys of the service's
+            entities and whatever else.
+        service: which features. ``MARKETPLACE_SERVICE`` asks for ``user_id``, ``rental_id``, ``category`` and
+            ``purpose``.
 
     Returns:
         The same rows in order of time, with the features of the service.
     """
-    joined = store.get_historical_features(
-        entity_df=_plain(events), features=store.get_feature_service(FEATURE_SERVICE)
-    ).to_df()
+    joined = _as_of(store, events, store.get_feature_service(service))
     if len(joined) != len(events):
         raise StoreError(
             f"the point-in-time join made {len(joined)} rows of {len(events)}: event ids are not unique"
         )
-    joined["event_timestamp"] = pd.to_datetime(joined["event_timestamp"], utc=True)
     return joined.sort_values(["event_timestamp", "rating_id"], ignore_index=True)
 
 
 def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd.Timestamp]) -> pd.DataFrame:
-    """The whole catalogue as of each time: ``snapshot_at``, ``rental_id`` and the rental features.
+    """The whole catalogue as of each time: ``snapshot_at``, ``rental_id`` and the recommender's rental features.
 
     A rental belongs to a snapshot if it was listed before that time.
     """
@@ -91,19 +99,27 @@ def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd
     ]
     if not frames:
         raise StoreError("no rental was listed before any of the catalogue's times: check the period")
-    joined = store.get_historical_features(
-        entity_df=_plain(pd.concat(frames, ignore_index=True)),
-        features=[f"{RENTAL_VIEW}:{feature.name}" for feature in RENTAL_FEATURES],
-    ).to_df()
-    joined["snapshot_at"] = pd.to_datetime(joined.pop("event_timestamp"), utc=True)
+    joined = _as_of(store, pd.concat(frames, ignore_index=True), references(RECOMMENDER_RENTAL_FEATURES))
+    joined = joined.rename(columns={"event_timestamp": "snapshot_at"})
     return joined.sort_values(["snapshot_at", "rental_id"], ignore_index=True)
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Spark's conversion takes no pandas extension types and no nanoseconds."""
-    plain = frame.copy()
-    plain["event_timestamp"] = plain["event_timestamp"].astype("datetime64[us, UTC]")
-    return plain
+def references(features: tuple[Feature, ...]) -> list[str]:
+    """Feast's names of features: ``view:feature``."""
+    view_of = {f.name: view for views in (VIEWS, ON_DEMAND_VIEWS) for view, fs in views.items() for f in fs}
+    return [f"{view_of[feature.name]}:{feature.name}" for feature in features]
+
+
+def _as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.DataFrame:
+    """Feast's historical features of ``events``, the request's inputs filled in from the event."""
+    # Spark's conversion takes no pandas extension types and no nanoseconds.
+    times = events["event_timestamp"].astype("datetime64[us, UTC]")
+    entities = events.assign(event_timestamp=times, requested_at=times.astype("int64") / 1e6)
+    if "purpose" in events:
+        entities["requested_purpose"] = events["purpose"]
+    joined = store.get_historical_features(entity_df=entities, features=features).to_df()
+    joined["event_timestamp"] = pd.to_datetime(joined["event_timestamp"], utc=True)
+    return joined.drop(columns=["requested_at", "requested_purpose"], errors="ignore")
 
 
 def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
@@ -133,19 +149,34 @@ class OnlineFeatures:
     def __init__(self, settings: FeatureSettings) -> None:
         self._store = open_store(settings)
 
-    def user(self, user_id: str) -> dict[str, float | str | None]:
-        """Features of a user by name; every value is None for a user whom the store does not know."""
-        return self._read(USER_VIEW, [feature.name for feature in USER_FEATURES], {"user_id": user_id})
+    def user(self, user_id: str, at: pd.Timestamp | None = None) -> dict[str, float | str | None]:
+        """The recommender's features of a user by name, None where unknown.
 
-    def rental(self, rental_id: str) -> dict[str, float | str | None]:
-        """Features of a rental by name; every value is None for a rental which the store does not know."""
-        return self._read(
-            RENTAL_VIEW, [feature.name for feature in RENTAL_FEATURES], {"rental_id": rental_id}
-        )
+        Args:
+            user_id: whose.
+            at: the time of the request (UTC), now if None.
+        """
+        return self._read(RECOMMENDER_USER_FEATURES, {"user_id": [user_id]}, at)[0]
 
-    def _read(self, view: str, names: list[str], entity: dict[str, str]) -> dict[str, float | str | None]:
+    def rentals(
+        self, rental_ids: list[str], at: pd.Timestamp | None = None
+    ) -> list[dict[str, float | str | None]]:
+        """The recommender's features of rentals by name, in order, None where unknown; one read for all."""
+        return self._read(RECOMMENDER_RENTAL_FEATURES, {"rental_id": rental_ids}, at)
+
+    def _read(
+        self, features: tuple[Feature, ...], entities: dict[str, list[str]], at: pd.Timestamp | None
+    ) -> list[dict[str, float | str | None]]:
+        (keys,) = entities.values()
+        requested_at = (at or pd.Timestamp.now("UTC")).timestamp()
         answer: dict[str, list[Any]] = self._store.get_online_features(
-            features=[f"{view}:{name}" for name in names], entity_rows=[entity]
+            features=references(features),
+            entity_rows={**entities, "requested_at": [requested_at] * len(keys)},
         ).to_dict()
-        values = {name: answer[name][0] for name in names}
-        return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
+        columns = [[_plain(value) for value in answer[feature.name]] for feature in features]
+        names = [feature.name for feature in features]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _plain(value: Any) -> float | str | None:
+    return None if isinstance(value, float) and math.isnan(value) else value
