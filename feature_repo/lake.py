@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.schema import KEYS, TABLES, conform
+from feature_repo.schema import KEYS, TABLES, TIMES, conform
 
 MINIMUM_FREE_BYTES = 1_000_000_000
 """Room that a run on 200 thousand ratings needs at most; below it a run would stop half-way."""
@@ -86,7 +86,7 @@ def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
 
 
 def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFrame:
-    """Return all rows of ``table``, those before ``until`` only where it is given.
+    """Return all rows of ``table``; with ``until`` those known before it: all their ``TIMES`` are earlier.
 
     Raises:
         LakeError: the table is not there yet.
@@ -97,15 +97,17 @@ def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFr
             f"the lake at {lake} has no table {table!r} yet: run `make features` (or `make demo`)"
         )
     frame = pa.concat_tables([pq.read_table(path, schema=TABLES[table]) for path in paths]).to_pandas()
+    if table == "ratings":
+        # Batches of before ratings had an arrival lack the column, which then reads as null.
+        frame["arrived_at"] = frame["arrived_at"].fillna(frame["event_timestamp"])
     if until is not None:
-        time = {"users": "joined_at", "rentals": "listed_at", "ratings": "event_timestamp"}[table]
-        frame = frame[frame[time] < until]
+        frame = frame[(frame[list(TIMES[table])] < until).all(axis=1)]
     return frame.reset_index(drop=True)
 
 
 def clock(lake: Path) -> pd.Timestamp:
-    """The first midnight (UTC) after the last rating: the time as far as the data knows it."""
-    return read(lake, "ratings")["event_timestamp"].max().floor("D") + pd.Timedelta(days=1)
+    """The first midnight (UTC) after the last arrival of a rating: the time as far as the data knows it."""
+    return read(lake, "ratings")["arrived_at"].max().floor("D") + pd.Timedelta(days=1)
 
 
 def snapshot_hash(*tables: pd.DataFrame) -> str:

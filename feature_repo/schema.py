@@ -42,6 +42,16 @@ TABLES: dict[str, pa.Schema] = {
     ),
 }
 KEYS = {"users": "user_id", "rentals": "rental_id", "ratings": "rating_id"}
+TIMES = {
+    "users": ("joined_at",),
+    "rentals": ("listed_at",),
+    "ratings": ("event_timestamp", "arrived_at"),
+}
+"""What is said as of a time may use a row only if all of these are before that time.
+
+A rating happens at ``event_timestamp`` and becomes known at ``arrived_at``: later, where a form is sent late
+or a system was away. A source that does not tell its arrival gives the time of the event.
+"""
 
 
 class SchemaError(ValueError):

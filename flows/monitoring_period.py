@@ -1,4 +1,4 @@
-"""What the monitoring flow compares: the champion's training ratings, and those that came after."""
+"""What the monitoring flow compares: the champion's training ratings, and those that arrived after."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ WATCHED: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Periods:
-    """Ratings with the attributes of their user and rental, before and since ``border``."""
+    """Ratings with the attributes of their user and rental, known before and since ``border``."""
 
     reference: pd.DataFrame
     current: pd.DataFrame
@@ -35,13 +35,13 @@ class Periods:
     def __str__(self) -> str:
         """The two periods in words."""
         return (
-            f"ratings before {self.border:%Y-%m-%d} (the champion's training) against those from then "
-            f"to {self.current['event_timestamp'].max():%Y-%m-%d}"
+            f"ratings known before {self.border:%Y-%m-%d} (the champion's training) against those that "
+            f"arrived from then to {self.current['arrived_at'].max():%Y-%m-%d}"
         )
 
 
 def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp) -> Periods:
-    """Read the ratings before ``border`` and those in ``[border, until)`` from the lake.
+    """Read the ratings that arrived before ``border`` and those in ``[border, until)`` from the lake.
 
     Raises:
         LakeError: there is no rating in one of the periods.
@@ -49,7 +49,7 @@ def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp
     ratings = lake.read(settings.lake, "ratings", until)
     rows = ratings.merge(lake.read(settings.lake, "rentals"), on="rental_id", how="left")
     rows = rows.merge(lake.read(settings.lake, "users"), on="user_id", how="left")
-    earlier = rows["event_timestamp"] < border
+    earlier = rows["arrived_at"] < border
     if earlier.all() or not earlier.any():
         raise lake.LakeError(
             f"no ratings on one side of {border:%Y-%m-%d}: there is nothing new to compare; "

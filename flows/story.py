@@ -33,12 +33,13 @@ STORIES = {
 def story_of(data: str) -> Story:
     """Return the periods of the dataset behind ``data``.
 
-    A file of the same layout with other years is cut after half and after four fifths of its ratings.
+    A file of the same layout with other years is cut after half and after four fifths of its ratings, in the
+    order in which they arrive.
 
     Raises:
         SourceError: the file cannot be read, or is too small to be cut in three.
     """
-    times = readers.read(data).ratings["event_timestamp"].dropna().sort_values()
+    times = readers.read(data).ratings["arrived_at"].dropna().sort_values()
     story = STORIES.get(readers.dataset_of(data))
     if story is None or _smallest(times, story) < LEAST_EVENTS:
         story = Story(*(times.iloc[int(share * len(times))].floor("D") for share in (0.5, 0.8)))

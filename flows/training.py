@@ -34,8 +34,9 @@ class ParityError(RuntimeError):
 class TrainingSet:
     """Point-in-time correct frames up to ``until``.
 
-    ``events`` has a row per rating with the features as of it; ``catalogues`` the whole catalogue with its
-    features as of each month's start and as of ``until``; ``snapshot_hash`` names the tables behind them.
+    ``events`` has a row per rating known by then, with the features as of its event; ``catalogues`` the whole
+    catalogue with its features as of each month's start and as of ``until``; ``snapshot_hash`` names the
+    tables behind them.
     """
 
     events: pd.DataFrame
@@ -48,7 +49,7 @@ class TrainingSet:
 
 
 def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timestamp | None) -> TrainingSet:
-    """Join the ratings before ``until`` with their features, through Feast.
+    """Join the ratings known before ``until`` with their features as of the event, through Feast.
 
     Args:
         features: where the lake and the store are.
@@ -69,7 +70,7 @@ def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timest
         )
     ratings = lake.read(features.lake, "ratings", until)
     if ratings.empty:
-        raise lake.LakeError(f"the lake has no rating before {until:%Y-%m-%d}: give a later --until")
+        raise lake.LakeError(f"no rating was known before {until:%Y-%m-%d}: give a later --until")
     rentals = lake.read(features.lake, "rentals", until)
     months = pd.date_range(end=until, periods=flow.catalogue_months, freq="MS")
     times = sorted({month for month in months if month > rentals["listed_at"].min()} | {until})
@@ -100,10 +101,15 @@ def feature_columns() -> Columns:
 
 
 def split(data: TrainingSet) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Part the events by time: what the model learns from, and what it is tested on."""
+    """Part the events by time: what the model learns from, and what it is tested on.
+
+    What happened before the tests and became known only during them is in neither.
+    """
+    from models.catalogues import utc
     from models.data import split_by_time
 
-    return split_by_time(data.events, data.test_from)
+    earlier, test = split_by_time(data.events, data.test_from)
+    return earlier[utc(earlier["arrived_at"]) < data.test_from].reset_index(drop=True), test
 
 
 @dataclass(frozen=True)

@@ -76,5 +76,6 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("source_rating", "number"),
         Column("purpose", "text"),
         _required("event_timestamp", "timestamp"),
+        _required("arrived_at", "timestamp"),
     ),
 }

@@ -29,7 +29,7 @@ class Source:
     """Rows that could not be read at all: ``line`` as text and the ``reason``."""
 
     def period(self, since: pd.Timestamp | None, until: pd.Timestamp | None) -> "Source":
-        """Return the rows that arrive in ``[since, until)``.
+        """Return the rows that arrive in ``[since, until)``; ratings go by their arrival, not by their event.
 
         Rows without a usable time belong to no period and so come with every one: they end in quarantine,
         which keeps each of them once.
@@ -44,7 +44,7 @@ class Source:
         return Source(
             users=arriving(self.users, "joined_at"),
             rentals=arriving(self.rentals, "listed_at"),
-            ratings=arriving(self.ratings, "event_timestamp"),
+            ratings=arriving(self.ratings, "arrived_at"),
             unparsed=self.unparsed,
         )
 

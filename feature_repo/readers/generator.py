@@ -23,6 +23,12 @@ OFF_SCALE_SHARE = 0.003
 """Ratings of 0 or 11, as by a form with another scale."""
 IMPLAUSIBLE_AGE_SHARE = 0.01
 """Ages of 116 and more, as by a form whose first year is 1900 or earlier."""
+LATE_ARRIVAL_SHARE = 0.02
+"""Ratings that become known long after they happened, as from a phone without a network."""
+PROMPT_SECONDS = (0.5, 30.0)
+"""Shortest and longest way of the other ratings."""
+LATE_SECONDS = (3600.0, 7 * 24 * 3600.0)
+"""Shortest and longest way of the late ones: an hour to a week, evenly by order of magnitude."""
 UNKNOWN_ATTRIBUTE_SHARE = 0.1
 """Attributes that a user keeps to themselves."""
 
@@ -35,6 +41,9 @@ TASTES = 6
 DAYS_PER_YEAR = 365.25
 SUMMER_DAY = 200
 """Day of the year, late July, around which most rentals happen."""
+
+_ARRIVAL_STREAM = 1
+"""Random numbers of the arrivals, beside those of all else: changing the one leaves the other as it is."""
 
 _EVENTS_AT_ONCE = 4000
 """Events whose choice is drawn together: with 600 rentals some 20 MB per array."""
@@ -139,6 +148,7 @@ def read(
             "source_rating": given,
             "purpose": np.array([each.name for each in _PURPOSES], dtype=object)[purpose],
             "event_timestamp": _utc(when),
+            "arrived_at": _utc(_known_at(np.random.default_rng([seed, _ARRIVAL_STREAM]), when)),
         }
     )
     return Source(users=guests.frame, rentals=offers.frame, ratings=ratings)
@@ -264,6 +274,15 @@ def _purposes(rng: np.random.Generator, after: np.ndarray) -> np.ndarray:
     shares = np.array([[each.share for each in _PURPOSES], [each.share_after for each in _PURPOSES]])
     until = np.cumsum(shares, axis=1)[after.astype(int)]
     return np.minimum((rng.random(len(after))[:, None] > until).sum(axis=1), len(_PURPOSES) - 1)
+
+
+def _known_at(rng: np.random.Generator, when: np.ndarray) -> np.ndarray:
+    """Return when each rating became known: seconds after it happened, a few hours to days."""
+    late = np.exp(rng.uniform(*np.log(LATE_SECONDS), len(when)))
+    delay = np.where(
+        rng.random(len(when)) < LATE_ARRIVAL_SHARE, late, rng.uniform(*PROMPT_SECONDS, len(when))
+    )
+    return when + (delay * 1e6).astype("timedelta64[us]")
 
 
 def _arrivals(

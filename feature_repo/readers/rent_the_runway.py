@@ -133,6 +133,8 @@ def _ratings(frame: pd.DataFrame) -> pd.DataFrame:
             "source_rating": source_rating,
             "purpose": frame["purpose"],
             "event_timestamp": frame["event_timestamp"],
+            # The source does not tell when a review arrived.
+            "arrived_at": frame["event_timestamp"],
             "source_text": frame["source_text"],
         }
     )

@@ -50,6 +50,33 @@ def test_a_small_share_of_rows_is_bad(source: Source) -> None:
     assert 0 < (age > 110).mean() < 0.02
 
 
+def test_a_few_ratings_arrive_hours_to_days_late_and_the_others_within_seconds(source: Source) -> None:
+    delay = source.ratings["arrived_at"] - source.ratings["event_timestamp"]
+    late = delay >= pd.Timedelta(hours=1)
+    assert delay.min() > pd.Timedelta(0)
+    assert delay[~late].max() < pd.Timedelta(minutes=1)
+    assert pd.Timedelta(days=1) < delay.max() < pd.Timedelta(days=7)
+    assert 0.015 < late.mean() < 0.025
+
+
+def test_arrivals_are_drawn_beside_all_else(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "LATE_ARRIVAL_SHARE", 0.5)
+    monkeypatch.setattr(generator, "_ARRIVAL_STREAM", 2)
+    other = generator.read()
+    assert not other.ratings["arrived_at"].equals(source.ratings["arrived_at"])
+    pd.testing.assert_frame_equal(
+        other.ratings.drop(columns="arrived_at"), source.ratings.drop(columns="arrived_at")
+    )
+
+
+def test_what_arrives_late_comes_with_a_later_period(source: Source) -> None:
+    border = generator.DRIFT_AT
+    before, after = source.period(None, border), source.period(border, None)
+    assert len(before.ratings) + len(after.ratings) == len(source.ratings)
+    assert before.ratings["arrived_at"].max() < border <= after.ratings["arrived_at"].min()
+    assert (after.ratings["event_timestamp"] < border).any()
+
+
 def test_nobody_rates_before_joining_nor_what_is_not_listed(source: Source) -> None:
     rows = source.ratings.merge(source.rentals, on="rental_id").merge(source.users, on="user_id")
     assert len(rows) == len(source.ratings)

@@ -1,4 +1,5 @@
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo import lake
@@ -17,6 +18,7 @@ def ratings(*ids, rating=4.0):
             "source_rating": rating,
             "purpose": None,
             "event_timestamp": NOON,
+            "arrived_at": NOON,
         }
     )
 
@@ -38,6 +40,28 @@ def test_reading_until_a_time_leaves_later_rows_out(tmp_path):
     assert lake.read(tmp_path, "ratings", until=NOON).empty
     assert len(lake.read(tmp_path, "ratings", until=NOON + pd.Timedelta("1us"))) == 1
     assert lake.clock(tmp_path) == pd.Timestamp("2020-01-02", tz="UTC")
+
+
+def test_a_rating_is_there_once_it_has_happened_and_arrived(tmp_path):
+    day = pd.Timedelta(days=1)
+    late = ratings("prompt", "late").assign(arrived_at=[NOON, NOON + day])
+    lake.append(tmp_path, "ratings", "one", late)
+    assert lake.read(tmp_path, "ratings", until=NOON + day).rating_id.tolist() == ["prompt"]
+    assert len(lake.read(tmp_path, "ratings", until=NOON + day + pd.Timedelta("1us"))) == 2
+    assert lake.clock(tmp_path) == pd.Timestamp("2020-01-03", tz="UTC")
+
+
+def test_ratings_written_before_they_had_an_arrival_are_known_when_they_happen(tmp_path):
+    old = conform(ratings("old"), "ratings").drop_columns("arrived_at")
+    (tmp_path / "ratings").mkdir()
+    pq.write_table(old, tmp_path / "ratings" / "old.parquet")
+    lake.append(tmp_path, "ratings", "new", ratings("new").assign(arrived_at=NOON + pd.Timedelta(hours=1)))
+    read = lake.read(tmp_path, "ratings").set_index("rating_id")
+    assert (read.arrived_at - read.event_timestamp).to_dict() == {
+        "old": pd.Timedelta(0),
+        "new": pd.Timedelta(hours=1),
+    }
+    assert str(read.arrived_at.dtype) == "datetime64[us, UTC]"
 
 
 def test_the_hash_knows_content_and_not_order(tmp_path):

@@ -39,6 +39,7 @@ def marketplace(seed=0, size=400):
             + pd.to_timedelta(rng.choice([0, 1, 43_200, 86_399], size), unit="s"),
         }
     )
+    ratings["arrived_at"] = ratings["event_timestamp"]
     return {"users": users, "rentals": rentals, "ratings": ratings}
 
 

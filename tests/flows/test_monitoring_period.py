@@ -8,6 +8,7 @@ from flows.monitoring_period import drift, periods
 
 BORDER = pd.Timestamp("2020-07-01", tz="UTC")
 END = pd.Timestamp("2021-01-01", tz="UTC")
+DAY = pd.Timedelta(days=1)
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def settings(tmp_path):
     ratings = pd.DataFrame({"rating_id": users["user_id"], "user_id": users["user_id"], "rental_id": "r"})
     ratings = ratings.assign(rating=rng.choice([3.0, 4.0, 5.0], size), source_rating=1.0)
     ratings["purpose"] = np.where(days < BORDER, "work", "party")
-    ratings["event_timestamp"] = days
+    ratings["event_timestamp"] = ratings["arrived_at"] = days
     for table, frame in (("users", users), ("rentals", rentals), ("ratings", ratings)):
         lake.append(settings.lake, table, "batch", frame)
     return settings
@@ -35,6 +36,14 @@ def test_the_periods_part_at_the_champions_training(settings):
     assert compared.reference["event_timestamp"].max() < BORDER <= compared.current["event_timestamp"].min()
     assert len(compared.reference) + len(compared.current) == 2000
     assert "before 2020-07-01" in str(compared)
+
+
+def test_a_rating_that_became_known_after_the_training_is_new(settings):
+    late = lake.read(settings.lake, "ratings").iloc[:1].assign(rating_id="late", event_timestamp=BORDER - DAY)
+    lake.append(settings.lake, "ratings", "late", late.assign(arrived_at=BORDER + DAY))
+    compared = periods(settings, BORDER, END)
+    assert "late" in set(compared.current["rating_id"]) - set(compared.reference["rating_id"])
+    assert "late" not in set(periods(settings, BORDER, BORDER + DAY).current["rating_id"])
 
 
 def test_ratings_after_the_clock_have_not_arrived(settings):

@@ -20,6 +20,7 @@ def ratings() -> pd.DataFrame:
             "source_rating": [2.0, 4.0, 6.0, 8.0, 10.0] * 2,
             "purpose": ["party", None] * 5,
             "event_timestamp": pd.date_range("2020-01-01", periods=10, tz="UTC"),
+            "arrived_at": pd.date_range("2020-01-01", periods=10, tz="UTC") + pd.Timedelta(minutes=1),
         }
     )
 
