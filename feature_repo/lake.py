@@ -85,6 +85,25 @@ def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
     return rows.num_rows
 
 
+def land(lake: Path, table: str, batch: str, rows: pa.Table) -> Path:
+    """Write rows that no other batch holds as one batch of ``table``, durably; again it replaces itself."""
+    folder = lake / table
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{batch}.parquet"
+    temporary = folder / f".{batch}.{os.getpid()}.tmp"
+    with temporary.open("wb") as file:
+        pq.write_table(rows, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return target
+
+
 def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFrame:
     """Return all rows of ``table``; with ``until`` those known before it: all their ``TIMES`` are earlier.
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -28,6 +28,18 @@ class FeatureSettings(BaseSettings):
 
     online_store_url: str = ""
     """``redis://HOST:PORT`` puts online features into Redis; empty keeps them in SQLite under ``home``."""
+
+    spark_packages: str = ""
+    """Maven coordinates that Spark loads at its start, with commas between: a Kafka connector, ``s3a``."""
+
+    stream_url: str = ""
+    """Where events come from: ``kafka://HOST:PORT/TOPIC``; empty for the files in ``home/stream/inbox``."""
+
+    stream_trigger_seconds: float = Field(0.2, gt=0)
+    """Time between two micro-batches of the stream, if the work of one does not take longer."""
+
+    stream_landing_seconds: float = Field(60, gt=0)
+    """Longest wait of an event for the lake: less means more and smaller files."""
 
     @property
     def lake(self) -> Path:

@@ -20,6 +20,7 @@ from feature_repo.names import (
 from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from feast import FeatureStore
 
 BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
@@ -64,9 +65,7 @@ def register(store: "FeatureStore") -> None:
     )
 
 
-def as_of_events(
-    store: "FeatureStore", events: pd.DataFrame, service: str = FEATURE_SERVICE
-) -> pd.DataFrame:
+def as_of_events(store: "FeatureStore", events: pd.DataFrame, service: str = FEATURE_SERVICE) -> pd.DataFrame:
     """Point-in-time join: each event with the features as of ``event_timestamp``, its own rating not in them.
 
     Args:
@@ -125,6 +124,11 @@ def _as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.Dat
 def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
     """Write the latest features before or at ``until`` (UTC) into the online store."""
     store.materialize(start_date=BEGINNING.to_pydatetime(), end_date=until.to_pydatetime())
+
+
+def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
+    """Write rows of a view online: its join key, ``event_timestamp`` (UTC) and every feature."""
+    store.write_to_online_store(view, table.to_pandas())
 
 
 def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:

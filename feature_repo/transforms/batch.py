@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from feature_repo.names import VIEWS
 from feature_repo.transforms.activity import ARROW_TYPES, table
-from feature_repo.transforms.running import EVENTS, MEASURES, STATE, State, advance
+from feature_repo.transforms.running import MEASURES, STATE, State, advance
 from feature_repo.views import View
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
         F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp")).alias("known_at"),
         F.unix_micros("event_timestamp").alias("happened_at"),
         "rating",
-        *[(F.col(name) if _kept(view, name) else absent).alias(name) for name in MEASURES],
+        *[(F.col(name) if view.keeps(name) else absent).alias(name) for name in MEASURES],
         "category",
         "purpose",
     )
@@ -53,10 +53,6 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
         )
         events = events.unionByName(starts)
     return events.where(F.col("key").isNotNull())
-
-
-def _kept(view: View, measure: str) -> bool:
-    return measure in view.rating_measures or measure in view.counted
 
 
 def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
