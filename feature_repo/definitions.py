@@ -1,8 +1,10 @@
 """What ``feast apply`` registers: entities, views on the Spark histories, on-demand views, and services."""
 
 from datetime import timedelta
+from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, PushSource, RequestSource, ValueType
+from feast.feature_view_projection import FeatureViewProjection
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.transformation.python_transformation import PythonTransformation
@@ -68,7 +70,7 @@ def _view(name: str, entity: Entity, description: str) -> FeatureView:
         name=name,
         entities=[entity],
         ttl=NEVER_STALE,
-        schema=[Field(name=entity.join_key, dtype=String), *map(_field, VIEWS[name])],
+        schema=[Field(name=entity.join_key, dtype=String), *[_field(f) for f in VIEWS[name]]],
         source=PushSource(name=f"{name}_push", batch_source=history),
         description=description,
         owner=OWNER,
@@ -92,19 +94,35 @@ request_purpose = RequestSource(
 )
 
 
+class _DeclaredTransformation(PythonTransformation):
+    """A function whose features are declared: Feast would infer them from texts that are no counts."""
+
+    declared: list[Field]
+
+    def infer_features(self, random_input: dict[str, Any], singleton: bool | None = False) -> list[Field]:
+        """Return those declared features which the function really returns."""
+        given = self.udf({name: [] for name in random_input})
+        return [field for field in self.declared if field.name in given]
+
+
 def _on_demand(
-    name: str, sources: list[FeatureView | RequestSource], description: str
+    name: str, sources: list[FeatureView | FeatureViewProjection | RequestSource], description: str
 ) -> OnDemandFeatureView:
-    function = getattr(on_demand, name)
+    # Feast's registry forgets what is said about the fields of these views: it is told with the view.
+    features = ON_DEMAND_VIEWS[name]
+    declared = [Field(name=feature.name, dtype=Float64) for feature in features]
+    transformation = _DeclaredTransformation(
+        udf=getattr(on_demand, name), udf_string=f"feature_repo.on_demand.{name}"
+    )
+    transformation.declared = declared
     return OnDemandFeatureView(
         name=name,
         sources=sources,
-        schema=[_field(feature) for feature in ON_DEMAND_VIEWS[name]],
-        feature_transformation=PythonTransformation(
-            udf=function, udf_string=f"feature_repo.on_demand.{name}"
-        ),
+        schema=declared,
+        feature_transformation=transformation,
         mode="python",
         description=description,
+        tags={f.name: f"{f.description} ({f.unit}, valid {f.validity})" for f in features},
         owner=OWNER,
     )
 

@@ -46,6 +46,7 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     opened = FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
     # Feast says with every call that its Spark store is young. Its import sets a filter, so ours comes after.
     importlib.import_module("feast.infra.offline_stores.contrib.spark_offline_store.spark")
+    warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
     warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
     return opened
 
@@ -64,9 +65,7 @@ def register(store: "FeatureStore") -> None:
     )
 
 
-def as_of_events(
-    store: "FeatureStore", events: pd.DataFrame, service: str = FEATURE_SERVICE
-) -> pd.DataFrame:
+def as_of_events(store: "FeatureStore", events: pd.DataFrame, service: str = FEATURE_SERVICE) -> pd.DataFrame:
     """Point-in-time join: each event with the features as of ``event_timestamp``, its own rating not in them.
 
     Args:
@@ -88,7 +87,7 @@ def as_of_events(
 
 
 def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd.Timestamp]) -> pd.DataFrame:
-    """The whole catalogue as of each time: ``snapshot_at``, ``rental_id`` and the recommender's rental features.
+    """The whole catalogue as of each time: ``snapshot_at``, ``rental_id``, the recommender's rental features.
 
     A rental belongs to a snapshot if it was listed before that time.
     """

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from feature_repo.names import USER_FEATURES
+from feature_repo.names import RECOMMENDER_USER_FEATURES
 from feature_repo.schema import RATING_SCALE
 from monitoring.prediction_log import Prediction, PredictionLog
 from serving.envoy import PREDICTOR_HEADER, USER_HEADER, seldon_prefix
@@ -77,7 +77,7 @@ def model_inputs(user_id: str, purpose: str | None, features: FeatureValues) -> 
     An unknown user gets what a known one had before the first rental, as the model has learned it.
     """
     inputs: dict[str, float | str] = {"user_id": user_id, "purpose": purpose or ""}
-    for feature in USER_FEATURES:
+    for feature in RECOMMENDER_USER_FEATURES:
         value = features.get(feature.name)
         if feature.kind == "numeric":
             initial = math.nan if feature.initial is None else feature.initial
