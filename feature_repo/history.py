@@ -2,8 +2,8 @@
 
 The history of a view has a row for each time at which a feature of an entity changes. Rows are stamped by
 when their values became known, so later ratings add rows and leave those before alone. What does change old
-rows are rows of the lake that a computation did not see although they were known by its time (a batch that was
-loaded late): of the entities that they touch, and of no others, the history is computed anew.
+rows are rows of the lake that a computation did not see although they were known by its time (a batch that
+was loaded late): of the entities that they touch, and of no others, the history is computed anew.
 """
 
 import hashlib

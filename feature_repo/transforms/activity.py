@@ -30,8 +30,8 @@ class Prior:
 
 
 RATING_PRIOR = Prior(mean=4.0, weight=5.0)
-"""Ratings of what people paid for are high: four stars. Five of them weigh as much as the first five of one's own,
-so that a single bad rating moves a rental by half a star and not to the end of the list."""
+"""Ratings of what people paid for are high: four stars. Five of them weigh as much as the first five of one's
+own, so that a single bad rating moves a rental by half a star and not to the end of the list."""
 
 STEADY_RATE = 1 / 365
 """Rentals a day that are added to both rates of a trend: one a year, so that a trend of nothing is steady."""
