@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, PushSource, RequestSource, ValueType
+from feast.feature_view_projection import FeatureViewProjection
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.transformation.python_transformation import PythonTransformation
@@ -104,7 +105,7 @@ class DeclaredTransformation(PythonTransformation):
 
 
 def _on_demand(
-    name: str, sources: list[FeatureView | RequestSource], description: str
+    name: str, sources: list[FeatureView | FeatureViewProjection | RequestSource], description: str
 ) -> OnDemandFeatureView:
     """The view of ``on_demand.NAME``; ``sources`` hold exactly the columns that the function reads."""
     function = getattr(on_demand, name)
