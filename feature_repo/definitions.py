@@ -51,12 +51,10 @@ purpose = _entity("purpose", "purpose", "what something is rented for")
 
 
 def _field(feature: Feature) -> Field:
-    return Field(
-        name=feature.name,
-        dtype=TYPES[feature.kind],
-        description=feature.description,
-        tags={"unit": feature.unit, "validity": feature.validity},
-    )
+    tags = {"kind": feature.kind, "unit": feature.unit, "validity": feature.validity}
+    if feature.initial is not None:
+        tags["initial"] = f"{feature.initial:g}"
+    return Field(name=feature.name, dtype=TYPES[feature.kind], description=feature.description, tags=tags)
 
 
 def _view(name: str, entity: Entity, description: str) -> FeatureView:
@@ -108,6 +106,7 @@ class _DeclaredTransformation(PythonTransformation):
 def _on_demand(
     name: str, sources: list[FeatureView | FeatureViewProjection | RequestSource], description: str
 ) -> OnDemandFeatureView:
+    """The view of ``on_demand.NAME``; ``sources`` hold exactly the columns that the function reads."""
     # Feast's registry forgets what is said about the fields of these views: it is told with the view.
     features = ON_DEMAND_VIEWS[name]
     declared = [Field(name=feature.name, dtype=Float64) for feature in features]
@@ -128,11 +127,49 @@ def _on_demand(
 
 
 on_demand_views = [
-    _on_demand("user_recency", [user_view, request_time], "time since the user's last rental"),
-    _on_demand("rental_recency", [rental_view, request_time], "time since the rental's last rental"),
-    _on_demand("user_rental_match", [user_view, rental_view], "how a rental fits a user"),
-    _on_demand("purpose_match", [user_view, rental_view, request_purpose], "how a purpose fits both"),
-    _on_demand("category_position", [rental_view, category_view], "a rental within its category"),
+    _on_demand(
+        "user_recency",
+        [user_view[["user_last_rental_at"]], request_time],
+        "time since the user's last rental",
+    ),
+    _on_demand(
+        "rental_recency",
+        [rental_view[["rental_last_rental_at"]], request_time],
+        "time since the rental's last rental",
+    ),
+    _on_demand(
+        "user_rental_match",
+        [
+            user_view[
+                [
+                    "user_rentals_all",
+                    "user_price_mean",
+                    "user_capacity_mean",
+                    "user_category_counts",
+                    "user_capacity_counts",
+                ]
+            ],
+            rental_view[["rental_price", "rental_capacity", "rental_category"]],
+        ],
+        "how a rental fits a user",
+    ),
+    _on_demand(
+        "purpose_match",
+        [
+            user_view[["user_rentals_all", "user_purpose_counts"]],
+            rental_view[["rental_rentals_all", "rental_purpose_counts"]],
+            request_purpose,
+        ],
+        "how a purpose fits both",
+    ),
+    _on_demand(
+        "category_position",
+        [
+            rental_view[["rental_price", "rental_rentals_90d"]],
+            category_view[["category_price_mean", "category_price_deviation", "category_rentals_90d"]],
+        ],
+        "a rental within its category",
+    ),
 ]
 _by_name = {view.name: view for view in on_demand_views}
 

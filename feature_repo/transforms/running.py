@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_repo.names import WINDOW_DAYS
+from feature_repo.views import size_label
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 NEVER = np.iinfo(np.int64).min
@@ -327,7 +328,9 @@ def _times_then_value(counted: tuple[str, int]) -> tuple[int, str]:
 def _labels(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Values to count as text, None where there is none or where the row is no event."""
     column = frame[name]
-    labels = column.map("{:g}".format, na_action="ignore") if name in MEASURES else column
+    labels = column
+    if name in MEASURES:
+        labels = column.map({size: size_label(size) for size in column.dropna().unique()})
     return labels.astype(object).where(column.notna() & frame["rating"].notna(), None).to_numpy(object)
 
 
