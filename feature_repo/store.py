@@ -83,7 +83,7 @@ def features_as_of(store: "FeatureStore", requests: pd.DataFrame) -> pd.DataFram
     """Recompute the user features of requests, by the same point-in-time join that makes training sets.
 
     Args:
-        requests: one row per request and time, with ``request_id``, ``user_id`` and ``event_timestamp`` (UTC).
+        requests: one row per request and time: ``request_id``, ``user_id``, ``event_timestamp`` (UTC).
 
     Returns:
         The same rows in any order, with the user features as of ``event_timestamp``: those of the latest row

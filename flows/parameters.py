@@ -24,7 +24,7 @@ def day(text: str, name: str) -> pd.Timestamp | None:
 
 
 def moment(text: str, name: str) -> pd.Timestamp | None:
-    """Read an ISO 8601 time such as ``2024-05-01T12:30``, in UTC where it names no zone; None for an empty text.
+    """Read a time such as ``2024-05-01T12:30``, UTC where it names no zone; None for an empty text.
 
     Raises:
         ParameterError: it is not such a time.

@@ -108,7 +108,8 @@ def measure(
     opened = store.open_store(features)
     recomputed = _comparable(store.features_as_of(opened, asked))
     report = compare(served, recomputed.drop(columns="event_timestamp"))
-    differs = [not same(served[name], recomputed.loc[name]) for name in asked.index]
+    wanted = recomputed.to_dict("index")
+    differs = [not same(served[name], wanted[name]) for name in asked.index]
     earlier = _at_materializations(asked[differs], store.materialized_until(opened))
     behind = _behind(served, _comparable(store.features_as_of(opened, earlier))) if len(earlier) else {}
     return Skew(report, drawn, behind, monitoring.skew_threshold)
@@ -153,8 +154,8 @@ def _at_materializations(requests: pd.DataFrame, ends: list[pd.Timestamp]) -> pd
 
 def _behind(served: "pd.Series[Any]", earlier: pd.DataFrame) -> dict[str, int]:
     """Count requests by the day of the latest earlier state which they were served, if it is one of them."""
-    days: dict[Any, str] = {}
-    for request_id, row in earlier.sort_values("event_timestamp").iterrows():
-        if same(served[request_id], row):
-            days[request_id] = f"{row['event_timestamp']:%Y-%m-%d}"
+    days: dict[str, str] = {}
+    for row in earlier.sort_values("event_timestamp").reset_index().to_dict("records"):
+        if same(served[row["request_id"]], row):
+            days[row["request_id"]] = f"{row['event_timestamp']:%Y-%m-%d}"
     return dict(sorted(Counter(days.values()).items(), reverse=True))

@@ -68,7 +68,7 @@ def sample(predictions: pd.DataFrame, size: int, seed: int = SAMPLE_SEED) -> Sam
     if answered.empty:
         raise SkewError(
             f"none of {len(requests):,} logged requests was served features, the last because "
-            f"{requests['features_failure'].iloc[-1]}: mend the online store (`make features`), then ask again"
+            f"{requests['features_failure'].iloc[-1]}: bring features online (`make features`), then ask"
         )
     shuffled = answered.sample(frac=1, random_state=seed)
     turns = shuffled.groupby("user_id", dropna=False).cumcount().sort_values(kind="stable")
@@ -120,7 +120,7 @@ def compare(served: "pd.Series[Any]", recomputed: pd.DataFrame) -> SkewReport:
     )
 
 
-def same(served: Mapping[str, Any], recomputed: Mapping[str, Any]) -> bool:
+def same(served: Mapping[Any, Any], recomputed: Mapping[Any, Any]) -> bool:
     """Whether one request was served exactly ``recomputed``, as far as both name a feature."""
     return not any(
         name in served and _differ(_value(served[name]), _value(value)) for name, value in recomputed.items()
