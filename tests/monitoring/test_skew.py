@@ -89,6 +89,13 @@ def test_neighbouring_float32_numbers_are_the_same_and_a_millionth_is_not() -> N
     assert only(compare(served({"x": 0.0}), recomputed(x=[1e-30]))).differing == 1
 
 
+def test_the_largest_difference_is_a_number_that_json_takes() -> None:
+    report = compare(served({"x": 1.7e308}), recomputed(x=[-1.7e308]))
+    assert (
+        json.loads(json.dumps(report.to_dict(), allow_nan=False))["features"][0]["largest_difference"] > 1e308
+    )
+
+
 def test_a_feature_which_an_entry_does_not_name_is_not_compared_there() -> None:
     report = compare(served({"x": 1.0}, {"x": 1.0, "y": 2.0}), recomputed(x=[1.0, 1.0], y=[2.0, 2.0]))
     assert [feature.compared for feature in report.features] == [2, 1]
