@@ -86,6 +86,50 @@ def as_of_events(store: "FeatureStore", events: pd.DataFrame, service: str = FEA
     return joined.sort_values(["event_timestamp", "rating_id"], ignore_index=True)
 
 
+def features_as_of(store: "FeatureStore", requests: pd.DataFrame) -> pd.DataFrame:
+    """Recompute the user features of requests, by the same point-in-time join that makes training sets.
+
+    Args:
+        requests: one row per request and time: ``request_id``, ``user_id``, ``event_timestamp`` (UTC).
+
+    Returns:
+        The same rows in any order, with the user features as of ``event_timestamp``: those of the latest row
+        of the history at or before it, missing for a user whom the history does not know then.
+
+    Raises:
+        StoreError: the features are not registered.
+    """
+    from feast.errors import FeatureViewNotFoundException
+
+    try:
+        joined = store.get_historical_features(
+            entity_df=_plain(requests),
+            features=[f"{USER_VIEW}:{feature.name}" for feature in USER_FEATURES],
+        ).to_df()
+    except FeatureViewNotFoundException as error:
+        raise StoreError(f"the features are not registered ({error}): run `make features`") from error
+    if len(joined) != len(requests):
+        raise StoreError(f"the point-in-time join made {len(joined)} rows of {len(requests)} requests")
+    joined["event_timestamp"] = pd.to_datetime(joined["event_timestamp"], utc=True)
+    return joined
+
+
+def materialized_until(store: "FeatureStore") -> list[pd.Timestamp]:
+    """The times up to which user features have been brought online so far, latest first, each once.
+
+    Raises:
+        StoreError: the features are not registered.
+    """
+    from feast.errors import FeatureViewNotFoundException
+
+    try:
+        view = store.get_feature_view(USER_VIEW)
+    except FeatureViewNotFoundException as error:
+        raise StoreError(f"the features are not registered ({error}): run `make features`") from error
+    ends = {pd.Timestamp(end).tz_convert("UTC") for _, end in view.materialization_intervals}
+    return sorted(ends, reverse=True)
+
+
 def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd.Timestamp]) -> pd.DataFrame:
     """The whole catalogue as of each time: ``snapshot_at``, ``rental_id``, the recommender's rental features.
 

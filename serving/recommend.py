@@ -145,16 +145,17 @@ class Recommender:
             NoAnswerError: neither the predictor of this user nor another one answers properly.
         """
         request_id = uuid.uuid4().hex
-        features, degraded = NO_USER_FEATURES, None
+        features, features_failure = NO_USER_FEATURES, None
         try:
             features = await self._features.user(user_id)
         except FeaturesUnavailableError as error:
-            degraded = str(error)
+            features_failure = str(error)
+        degraded = features_failure
         inputs = model_inputs(user_id, purpose, features)
-        predictor, ranking, failure = await self._attempt(request_id, inputs, k, None)
+        predictor, ranking, failure = await self._attempt(request_id, inputs, features_failure, k, None)
         if ranking is None and (other := self._other_predictor(predictor)):
             degraded = f"predictor {predictor} failed: {failure}"
-            predictor, ranking, failure = await self._attempt(request_id, inputs, k, other)
+            predictor, ranking, failure = await self._attempt(request_id, inputs, features_failure, k, other)
         if ranking is None:
             raise NoAnswerError(f"predictor {predictor} failed: {failure}")
         attributes: list[FeatureValues] = [NO_RENTAL_FEATURES] * len(ranking.rental_ids)
@@ -183,7 +184,12 @@ class Recommender:
         )
 
     async def _attempt(
-        self, request_id: str, inputs: dict[str, float | str], k: int, pin: str | None
+        self,
+        request_id: str,
+        inputs: dict[str, float | str],
+        features_failure: str | None,
+        k: int,
+        pin: str | None,
     ) -> tuple[str, Ranking | None, str]:
         """Ask one predictor; return its name and a ranking of at most ``k``, or why there is none."""
         started = time.perf_counter()
@@ -217,6 +223,7 @@ class Recommender:
                 predicted_ratings=shown.predicted_ratings,
                 latency_ms=(time.perf_counter() - started) * 1000,
                 timestamp=datetime.now(UTC),
+                features_failure=features_failure,
             )
         )
         return predictor, ranking, failure
