@@ -120,6 +120,12 @@ def test_fields_that_changed_their_name_are_all_named(tmp_path):
     assert "'user_id'" not in str(error.value)
 
 
+def test_a_field_that_must_be_there_and_is_gone_is_named(tmp_path):
+    lines = [{name: value for name, value in LINE.items() if name != "rating"}] * 2
+    with pytest.raises(SourceError, match=r"no line has 'rating' \([^)]*\)\. Give the fields"):
+        read(write(tmp_path / "data.json.gz", *lines))
+
+
 def test_fields_that_changed_their_kind_are_all_named(tmp_path):
     line = {
         **LINE,
