@@ -70,8 +70,8 @@ class Skew:
             )
         for day, count in self.behind.items():
             lines.append(
-                f"of the {self.report.differing_requests:,} requests that differ, {count:,} were served what was "
-                f"true as of {day}: the online store was behind, or the history came later"
+                f"of the {self.report.differing_requests:,} requests that differ, {count:,} were served what "
+                f"was true as of {day}: the online store was behind, or the history came later"
             )
         verdict = f"skew in {', '.join(self.skewed)}" if self.skewed else "no skew"
         return "\n".join([*lines, f"{verdict}: {self.threshold:.2%} of a feature's values may differ"])
