@@ -65,13 +65,13 @@ class Skew:
         ]
         if drawn.without_features:
             lines.append(
-                f"{drawn.without_features:,} requests were answered without features, the store being away: "
-                "they are counted apart"
+                f"answered without features, the store being away or late, and not compared: "
+                f"{drawn.without_features:,}"
             )
         for day, count in self.behind.items():
             lines.append(
-                f"{count:,} of the {self.report.differing_requests:,} requests that differ were served "
-                f"what was true as of {day}: the online store was behind, or the history came later"
+                f"of the {self.report.differing_requests:,} requests that differ, {count:,} were served what "
+                f"was true as of {day}: the online store was behind, or the history came later"
             )
         verdict = f"skew in {', '.join(self.skewed)}" if self.skewed else "no skew"
         return "\n".join([*lines, f"{verdict}: {self.threshold:.2%} of a feature's values may differ"])

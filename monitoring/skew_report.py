@@ -122,7 +122,7 @@ class SkewReport:
         for feature in differing:
             verdict = "SKEW" if feature.share > threshold else "some"
             lines.append(f"{verdict}  {feature.name:{width}}  {feature.share:7.2%}  {feature.to_text()}")
-        lines.append(f"{len(self.features) - len(differing)} features are the same in every request")
+        lines.append(f"features that are the same in every request: {len(self.features) - len(differing)}")
         if self.not_recomputed:
             lines.append(f"served, but not among the features: {', '.join(self.not_recomputed)}")
         if self.not_served:

@@ -138,7 +138,7 @@ def test_the_table_shows_what_differs_first_and_counts_the_rest() -> None:
     assert "2 served without there being a value; request q0: served 0.0, recomputed nothing" in lines[1]
     assert lines[2].split()[:3] == ["some", "little", "50.00%"]
     assert "by at most 1 (50.00%); request q0: served 2.0, recomputed 1.0" in lines[2]
-    assert lines[3] == "1 features are the same in every request"
+    assert lines[3] == "features that are the same in every request: 1"
 
 
 def test_no_requests_and_no_common_feature_are_errors_with_the_remedy() -> None:
