@@ -14,6 +14,7 @@ from feature_repo.names import (
     ON_DEMAND_VIEWS,
     RECOMMENDER_RENTAL_FEATURES,
     RECOMMENDER_USER_FEATURES,
+    USER_VIEW,
     VIEWS,
     Feature,
 )
@@ -90,7 +91,8 @@ def features_as_of(store: "FeatureStore", requests: pd.DataFrame) -> pd.DataFram
     """Recompute the user features of requests, by the same point-in-time join that makes training sets.
 
     Args:
-        requests: one row per request and time: ``request_id``, ``user_id``, ``event_timestamp`` (UTC).
+        requests: one row per request and time: ``request_id``, ``user_id``, ``event_timestamp`` (UTC), and
+            ``requested_at`` (seconds since 1970) where the request was made at another time.
 
     Returns:
         The same rows in any order, with the user features as of ``event_timestamp``: those of the latest row
@@ -102,15 +104,11 @@ def features_as_of(store: "FeatureStore", requests: pd.DataFrame) -> pd.DataFram
     from feast.errors import FeatureViewNotFoundException
 
     try:
-        joined = store.get_historical_features(
-            entity_df=_plain(requests),
-            features=[f"{USER_VIEW}:{feature.name}" for feature in USER_FEATURES],
-        ).to_df()
+        joined = _as_of(store, requests, references(RECOMMENDER_USER_FEATURES))
     except FeatureViewNotFoundException as error:
         raise StoreError(f"the features are not registered ({error}): run `make features`") from error
     if len(joined) != len(requests):
         raise StoreError(f"the point-in-time join made {len(joined)} rows of {len(requests)} requests")
-    joined["event_timestamp"] = pd.to_datetime(joined["event_timestamp"], utc=True)
     return joined
 
 
@@ -157,7 +155,9 @@ def _as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.Dat
     """Feast's historical features of ``events``, the request's inputs filled in from the event."""
     # Spark's conversion takes no pandas extension types and no nanoseconds.
     times = events["event_timestamp"].astype("datetime64[us, UTC]")
-    entities = events.assign(event_timestamp=times, requested_at=times.astype("int64") / 1e6)
+    entities = events.assign(event_timestamp=times)
+    if "requested_at" not in events:
+        entities["requested_at"] = times.astype("int64") / 1e6
     if "purpose" in events:
         entities["requested_purpose"] = events["purpose"]
     joined = store.get_historical_features(entity_df=entities, features=features).to_df()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from feature_repo.names import USER_FEATURES
+from feature_repo.names import RECOMMENDER_USER_FEATURES
 from feature_repo.settings import FeatureSettings
 from monitoring.settings import MonitoringSettings
 from monitoring.skew import Sample, compare, same, sample
@@ -104,6 +104,7 @@ def measure(
     requests = drawn.requests.set_index("request_id", drop=False).rename_axis(None)
     served = requests["features"].map(_served)
     asked = requests[["request_id", "user_id", "timestamp"]].rename(columns={"timestamp": "event_timestamp"})
+    asked["requested_at"] = asked["event_timestamp"].map(pd.Timestamp.timestamp)
     spark.session(features)
     opened = store.open_store(features)
     recomputed = _comparable(store.features_as_of(opened, asked))
@@ -138,8 +139,10 @@ def _served(text: str) -> dict[str, Any]:
 
 def _comparable(recomputed: pd.DataFrame) -> pd.DataFrame:
     """By request_id: ``event_timestamp`` and the features, with the initial ones of whom nobody knew yet."""
-    names = [feature.name for feature in USER_FEATURES]
-    initial = {feature.name: feature.initial for feature in USER_FEATURES if feature.initial is not None}
+    names = [feature.name for feature in RECOMMENDER_USER_FEATURES]
+    initial = {
+        feature.name: feature.initial for feature in RECOMMENDER_USER_FEATURES if feature.initial is not None
+    }
     return recomputed.set_index("request_id")[["event_timestamp", *names]].fillna(initial)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from feature_repo import history, lake, store
-from feature_repo.names import USER_FEATURES
+from feature_repo.names import RECOMMENDER_USER_FEATURES
 from flows.__main__ import main
 from flows.skew import measure
 from monitoring.prediction_log import Prediction, PredictionLog
@@ -150,7 +150,7 @@ def test_what_is_served_from_the_store_has_no_skew(settings, skew):
     assert status == 0, printed
     assert "no skew" in printed
     assert report["requests"] == report["logged_requests"] == len(USERS + STRANGERS)
-    assert {entry["name"] for entry in report["features"]} == {each.name for each in USER_FEATURES}
+    assert {entry["name"] for entry in report["features"]} == {each.name for each in RECOMMENDER_USER_FEATURES}
     assert all(entry["compared"] == report["requests"] for entry in report["features"])
     assert (report["differing_requests"], report["skewed"], report["behind"]) == (0, [], {})
     assert (report["not_served"], report["not_recomputed"]) == ([], [])
@@ -169,7 +169,7 @@ def test_a_request_is_compared_with_what_was_true_at_its_time(settings):
                     each.name: None
                     if pd.isna(joined.loc[user_id, each.name])
                     else joined.loc[user_id, each.name]
-                    for each in USER_FEATURES
+                    for each in RECOMMENDER_USER_FEATURES
                 }
                 inputs = model_inputs(user_id, None, features)
                 log.record(
