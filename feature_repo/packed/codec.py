@@ -30,6 +30,12 @@ from feature_repo.packed.kinds import Cell, kind_of
 STAMP_BYTES = 16
 """Event and creation time: what decides which of two values is the newer one."""
 
+PART = STAMP_BYTES
+"""Where a value says that it is part of a materialization: 1 there, 0 for a truth of its own."""
+
+FINGERPRINT = slice(PART + 1, PART + 9)
+"""Where it names the schema by which it was written."""
+
 EPOCH = 1 << 63
 """Added to microseconds, so that times before 1970 sort below the later ones."""
 
@@ -56,6 +62,7 @@ class Layout:
             [("event", ">u8"), ("created", ">u8"), ("part", "?"), ("fingerprint", "S8"), ("nulls", "u1", bitmap)]
             + [(f"cell{at}", f">{kind.code or 'I'}") for at, kind in enumerate(self.kinds)]
         )
+        self._no_nulls = bytes(bitmap)
         self._lengthy = [(at, kind.from_bytes) for at, kind in enumerate(self.kinds) if not kind.code]
 
     @classmethod
@@ -104,39 +111,24 @@ class Layout:
             return heads.to_pylist()
         return join([heads, *tails]).to_pylist()
 
-    def cells(self, value: bytes) -> tuple[Cell, ...]:
-        """The cells of a value of this layout, in the schema's order."""
-        _, _, _, _, nulls, *cells = self._struct.unpack_from(value)
+    def decode(self, value: bytes) -> tuple[int, tuple[Cell, ...]]:
+        """Event time in microseconds since 1970, and the cells in the schema's order, of a value of this layout."""
+        event, _, _, _, nulls, *cells = self._struct.unpack_from(value)
         offset = self._struct.size
         for at, from_bytes in self._lengthy:
             end = offset + cells[at]
             cells[at] = from_bytes(value[offset:end])
             offset = end
-        if any(nulls):
+        if nulls != self._no_nulls:
             for at in _places(nulls):
                 cells[at] = None
-        return tuple(cells)
+        return event - EPOCH, tuple(cells)
 
 
 @lru_cache(maxsize=1024)
 def layout_of(schema: tuple[tuple[str, ValueType], ...]) -> Layout:
     """The layout of a schema: names and Feast types in the view's order."""
     return Layout(schema)
-
-
-def event_time(value: bytes) -> int:
-    """Event time of a value in microseconds since 1970."""
-    return int.from_bytes(value[:8], "big") - EPOCH
-
-
-def is_part(value: bytes) -> bool:
-    """Whether a value came by a materialization."""
-    return value[STAMP_BYTES] == 1
-
-
-def fingerprint(value: bytes) -> bytes:
-    """Fingerprint of the schema by which a value was written."""
-    return value[STAMP_BYTES + 1 : STAMP_BYTES + 9]
 
 
 def column_of(column: pa.Array, value_type: ValueType) -> pa.Array:

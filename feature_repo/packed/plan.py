@@ -86,8 +86,9 @@ def plan_of(context: Any, features: list[str] | FeatureService, full_feature_nam
         features: the features as asked for.
         full_feature_names: whether features are named with their view.
     """
-    _, on_demand, join_key_of_entity, type_of_join_key, join_keys, grouped, _, request_data, no_entity = context
-    types = {name: type_of_join_key.get(name, ValueType.UNKNOWN) for name in join_keys}
+    _, on_demand, join_key_of_entity, type_of_join_key, _, grouped, _, request_data, no_entity = context
+    join_keys = [sorted(join_key_of_entity[entity] for entity in view.entities) for view, _ in grouped]
+    types = {name: type_of_join_key.get(name, ValueType.UNKNOWN) for names in join_keys for name in names}
     plain = (
         not on_demand
         and not request_data
@@ -102,10 +103,9 @@ def plan_of(context: Any, features: list[str] | FeatureService, full_feature_nam
     if not plain:
         return Plan(context, types, None)
     parts = []
-    for view, requested in grouped:
+    for (view, requested), names in zip(grouped, join_keys, strict=True):
         layout = layout_of(tuple((field.name, field.dtype.to_value_type()) for field in view.features))
         shown = view.projection.name_to_use()
-        names = sorted(join_key_of_entity[entity] for entity in view.entities)
         parts.append(
             Part(
                 view,

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -127,6 +128,7 @@ def _create(view: str) -> str:
     return f"CREATE TABLE IF NOT EXISTS {_quoted(view)} (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 
 
+@lru_cache(maxsize=2048)
 def _select(view: str, keys: int) -> str:
     return f"SELECT key, value FROM {_quoted(view)} WHERE key IN ({','.join('?' * keys)})"  # noqa: S608
 

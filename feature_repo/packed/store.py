@@ -1,7 +1,7 @@
 """What all packed stores share: encoding, reading, last write wins, wholeness; a database adds five primitives."""
 
 import asyncio
-import logging
+import math
 import os
 import sys
 import time
@@ -25,7 +25,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 
 from feature_repo.packed import codec
-from feature_repo.packed.codec import MISSING, STAMP_BYTES, Layout, layout_of
+from feature_repo.packed.codec import FINGERPRINT, MISSING, PART, STAMP_BYTES, Layout, layout_of
 from feature_repo.packed.keys import keys_of
 from feature_repo.packed.plan import Plan, plan_of
 from feature_repo.packed.response import UNKNOWN, Answer, Found, PackedResponse, append, moment
@@ -50,8 +50,6 @@ FUTURE_SECONDS = 3600
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds before a write is tried again: doubled each time, up to the longest."""
-
-log = logging.getLogger(__name__)
 
 
 class OnlineStoreError(RuntimeError):
@@ -81,8 +79,7 @@ class PackedOnlineStore(OnlineStore):
 
     def __init__(self) -> None:
         self._plans: dict[int, Plan] = {}
-        self._known: set[tuple[str, bytes]] = set()
-        self._layouts: dict[tuple[str, bytes], Layout | None] = {}
+        self._layouts: dict[tuple[str, bytes], Layout] = {}
 
     @abstractmethod
     def _read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
@@ -342,43 +339,42 @@ class PackedOnlineStore(OnlineStore):
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Forget the values of all views."""
         self._drop(config, [_name(config, view) for view in tables])
-        self._known.clear()
 
     def _find(self, config: RepoConfig, view: FeatureView, layout: Layout, keys: Sequence[bytes]) -> list[Found]:
         name = _name(config, view)
         mark, *values = self._read(config, name, [MARK, *keys])
         whole = mark is not None and mark.startswith(WHOLE)
         ttl = getattr(view, "ttl", None)
-        oldest = (time.time() - ttl.total_seconds()) * 1_000_000 if ttl else None
-        expected = layout.fingerprint
+        oldest = (time.time() - ttl.total_seconds()) * 1_000_000 if ttl else -math.inf
         found = []
         for value in values:
-            if value is None or (not whole and codec.is_part(value)):
+            if value is None or not (whole or value[PART] == 0):
                 found.append(UNKNOWN)
                 continue
-            event = codec.event_time(value)
-            if oldest is not None and event < oldest:
-                found.append(Found(None, event))
-            elif codec.fingerprint(value) == expected:
-                found.append(Found(layout.cells(value), event))
+            if value[FINGERPRINT] == layout.fingerprint:
+                event, cells = layout.decode(value)
             else:
-                cells = self._cells_of_another_schema(config, name, layout, value)
-                found.append(UNKNOWN if cells is None else Found(cells, event))
+                event, cells = self._decode_other(config, name, layout, value)
+            found.append(Found(cells if event >= oldest else None, event))
         return found
 
-    def _cells_of_another_schema(
+    def _decode_other(
         self, config: RepoConfig, name: str, layout: Layout, value: bytes
-    ) -> tuple[Any, ...] | None:
-        printed = codec.fingerprint(value)
+    ) -> tuple[int, tuple[Any, ...]]:
+        """A value of another schema: what it has of the asked one, by name and type."""
+        printed = value[FINGERPRINT]
         written_by = self._layouts.get((name, printed))
         if written_by is None:
             document = self._read(config, name, [SCHEMA + printed])[0]
             if document is None:
-                log.warning("a value of %s names a schema that the store does not have: taken as unknown", name)
-                return None
+                raise OnlineStoreError(
+                    f"a value of {name} at {self._place(config)} names a schema that is not there: "
+                    "tear the view down and materialize it again"
+                )
             written_by = self._layouts[name, printed] = Layout.of_document(document[STAMP_BYTES:])
-        known = dict(zip(written_by.schema, written_by.cells(value), strict=True))
-        return tuple(known.get(feature, MISSING) for feature in layout.schema)
+        event, cells = written_by.decode(value)
+        known = dict(zip(written_by.schema, cells, strict=True))
+        return event, tuple(known.get(feature, MISSING) for feature in layout.schema)
 
     def _write_rows(
         self, config: RepoConfig, view: FeatureView, layout: Layout, keys: list[bytes], values: list[bytes]
