@@ -13,6 +13,7 @@ from feature_repo.names import FEATURE_SERVICE, RENTAL_FEATURES, RENTAL_VIEW, US
 from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from feast import FeatureStore
 
 BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
@@ -24,23 +25,36 @@ class StoreError(RuntimeError):
 
 
 def open_store(settings: FeatureSettings) -> "FeatureStore":
-    """Open the store of ``feature_store.yaml`` under ``settings.home``, with Redis online where it is set."""
+    """Open the store of ``feature_store.yaml`` under ``settings.home``, with the settings' online store.
+
+    Raises:
+        StoreError: the settings name an online store that is not known.
+    """
     os.environ["RENTALS_HOME"] = str(settings.home)
     from feast import FeatureStore, RepoConfig
 
     file = CHECKOUT / "feature_repo" / "feature_store.yaml"
     config = yaml.safe_load(os.path.expandvars(file.read_text()))
     if settings.online_store_url:
-        config["online_store"] = {
-            "type": "redis",
-            "connection_string": settings.online_store_url.removeprefix("redis://"),
-        }
+        config["online_store"] = _online_store(settings.online_store_url)
     (settings.home / "feast").mkdir(parents=True, exist_ok=True)
     opened = FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
     # Feast says with every call that its Spark store is young. Its import sets a filter, so ours comes after.
     importlib.import_module("feast.infra.offline_stores.contrib.spark_offline_store.spark")
     warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
     return opened
+
+
+def _online_store(url: str) -> dict[str, str]:
+    scheme = url.partition("://")[0]
+    if scheme in ("redis", "rediss", "unix"):
+        return {"type": "feature_repo.packed.redis.PackedRedisOnlineStore", "url": url}
+    if scheme in ("postgresql", "postgres"):
+        return {"type": "feature_repo.packed.postgres.PackedPostgresOnlineStore", "url": url}
+    raise StoreError(
+        f"RENTALS_ONLINE_STORE_URL begins with {scheme!r}: give redis://HOST:PORT, "
+        "postgresql://USER@HOST/DATABASE, or nothing for SQLite"
+    )
 
 
 def register(store: "FeatureStore") -> None:
@@ -111,6 +125,27 @@ def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
     store.materialize(start_date=BEGINNING.to_pydatetime(), end_date=until.to_pydatetime())
 
 
+def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
+    """Write rows of a view online, each readable at once; an older one never replaces a newer one.
+
+    Args:
+        store: an open store with one of the ``packed`` online stores.
+        view: name of a registered feature view.
+        table: columns are the join key, ``event_timestamp`` (UTC) and every feature of the view.
+
+    Raises:
+        StoreError: the store's online store is not a packed one.
+        ValueError: a column is missing or does not fit, a key or time is null, a time is in the future.
+        OnlineStoreError: the online store does not answer.
+    """
+    from feature_repo.packed.store import PackedOnlineStore
+
+    online = store._get_provider().online_store
+    if not isinstance(online, PackedOnlineStore):
+        raise StoreError(f"{type(online).__name__} takes no Arrow table: name a packed online store")
+    online.online_write_table(store.config, store.get_feature_view(view), table)
+
+
 def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:
     """Register the definitions and bring the latest features before or at ``until`` online."""
     from feature_repo.spark import session
@@ -135,17 +170,29 @@ class OnlineFeatures:
 
     def user(self, user_id: str) -> dict[str, float | str | None]:
         """Features of a user by name; every value is None for a user whom the store does not know."""
-        return self._read(USER_VIEW, [feature.name for feature in USER_FEATURES], {"user_id": user_id})
+        return self._read(USER_VIEW, [feature.name for feature in USER_FEATURES], "user_id", [user_id])[0]
 
     def rental(self, rental_id: str) -> dict[str, float | str | None]:
         """Features of a rental by name; every value is None for a rental which the store does not know."""
-        return self._read(
-            RENTAL_VIEW, [feature.name for feature in RENTAL_FEATURES], {"rental_id": rental_id}
-        )
+        return self.rentals([rental_id])[0]
 
-    def _read(self, view: str, names: list[str], entity: dict[str, str]) -> dict[str, float | str | None]:
+    def rentals(self, rental_ids: list[str]) -> list[dict[str, float | str | None]]:
+        """Features of rentals by name, in order and in one read; None as for one."""
+        return self._read(RENTAL_VIEW, [feature.name for feature in RENTAL_FEATURES], "rental_id", rental_ids)
+
+    def _read(
+        self, view: str, names: list[str], join_key: str, values: list[str]
+    ) -> list[dict[str, float | str | None]]:
+        if not values:
+            return []
         answer: dict[str, list[Any]] = self._store.get_online_features(
-            features=[f"{view}:{name}" for name in names], entity_rows=[entity]
+            features=[f"{view}:{name}" for name in names], entity_rows=[{join_key: value} for value in values]
         ).to_dict()
-        values = {name: answer[name][0] for name in names}
-        return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
+        rows = zip(*(answer[name] for name in names), strict=True)
+        return [
+            {
+                name: None if isinstance(v, float) and math.isnan(v) else v
+                for name, v in zip(names, row, strict=True)
+            }
+            for row in rows
+        ]

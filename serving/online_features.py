@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
@@ -24,8 +24,8 @@ class FeatureStore(Protocol):
     def user(self, user_id: str) -> Mapping[str, float | str | None]:
         """Features of a user by name, None where unknown."""
 
-    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
-        """Features of a rental by name, None where unknown."""
+    def rentals(self, rental_ids: list[str]) -> Sequence[Mapping[str, float | str | None]]:
+        """Features of rentals by name, in order, None where unknown."""
 
 
 class FeaturesUnavailableError(RuntimeError):
@@ -80,7 +80,8 @@ class OnlineFeatureReader:
         if missing:
 
             def read(store: FeatureStore) -> dict[str, FeatureValues]:
-                return {name: {**NO_RENTAL_FEATURES, **store.rental(name)} for name in missing}
+                rows = store.rentals(missing)
+                return {name: {**NO_RENTAL_FEATURES, **row} for name, row in zip(missing, rows, strict=True)}
 
             found = await self._run(read)
             fresh = {name: (now + self._cache_seconds, values) for name, values in found.items()}

@@ -16,8 +16,9 @@ Encoding works on whole Arrow columns; decoding is one ``struct`` call and a sli
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,13 @@ class Layout:
         cells = "".join(kind.code or "I" for kind in self.kinds)
         self._struct = struct.Struct(f">QQ?8s{bitmap}s{cells}")
         self._record = np.dtype(
-            [("event", ">u8"), ("created", ">u8"), ("part", "?"), ("fingerprint", "S8"), ("nulls", "u1", bitmap)]
+            [
+                ("event", ">u8"),
+                ("created", ">u8"),
+                ("part", "?"),
+                ("fingerprint", "S8"),
+                ("nulls", "u1", bitmap),
+            ]
             + [(f"cell{at}", f">{kind.code or 'I'}") for at, kind in enumerate(self.kinds)]
         )
         self._no_nulls = bytes(bitmap)
@@ -71,7 +78,7 @@ class Layout:
         return layout_of(tuple((name, ValueType[value_type]) for name, value_type in json.loads(document)))
 
     @cached_property
-    def shown(self) -> "list[tuple[int, object]]":
+    def shown(self) -> list[tuple[int, Callable[[Cell], Any]]]:
         """Places of the features whose cell is not what users see, with the conversion."""
         return [(at, kind.to_python) for at, kind in enumerate(self.kinds) if kind.to_python]
 
@@ -112,7 +119,7 @@ class Layout:
         return join([heads, *tails]).to_pylist()
 
     def decode(self, value: bytes) -> tuple[int, tuple[Cell, ...]]:
-        """Event time in microseconds since 1970, and the cells in the schema's order, of a value of this layout."""
+        """Event time in microseconds since 1970, and cells in the schema's order."""
         event, _, _, _, nulls, *cells = self._struct.unpack_from(value)
         offset = self._struct.size
         for at, from_bytes in self._lengthy:
@@ -150,7 +157,7 @@ def column_of(column: pa.Array, value_type: ValueType) -> pa.Array:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass
     values = python_values_to_proto_values(column.to_numpy(zero_copy_only=False), value_type)
-    return pa.array([kind.cell(value) for value in values], kind.arrow)
+    return pa.array([kind.stored(value) for value in values], kind.arrow)
 
 
 _BY_FEAST = {ValueType.UNIX_TIMESTAMP_LIST, ValueType.UNIX_TIMESTAMP}

@@ -1,4 +1,4 @@
-"""Materialization from Spark to a packed store in Arrow batches: no row, no protobuf, flat memory in the driver."""
+"""Materialization from Spark into a packed store by Arrow batches, with flat memory in the driver."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -17,7 +17,12 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkRe
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.utils import _get_column_names, _run_pyarrow_field_mapping
 
-from feature_repo.packed.store import OnlineStoreError, PackedOnlineStore
+from feature_repo.packed.database import OnlineStoreError
+from feature_repo.packed.store import PackedOnlineStore
+
+ENGINE: Literal["feature_repo.packed.engine.PackedComputeEngine"] = (
+    "feature_repo.packed.engine.PackedComputeEngine"
+)
 
 ATTEMPTS = 3
 """How often a view is written anew when the store lost values meanwhile."""
@@ -26,14 +31,12 @@ ATTEMPTS = 3
 class PackedComputeEngineConfig(SparkComputeEngineConfig):
     """The engine needs no setting of its own."""
 
-    type: Literal["feature_repo.packed.engine.PackedComputeEngine"] = (  # type: ignore[assignment]
-        "feature_repo.packed.engine.PackedComputeEngine"
-    )
+    type: Literal["feature_repo.packed.engine.PackedComputeEngine"] = ENGINE  # type: ignore[assignment]
     """Class of the engine."""
 
 
 class PackedComputeEngine(SparkComputeEngine):
-    """Feast's Spark engine; plain views go into a packed store as the offline store's latest rows in Arrow."""
+    """Feast's Spark engine; plain views go into a packed store as the offline store's latest rows."""
 
     def _materialize_one(
         self, registry: BaseRegistry, task: MaterializationTask, *args: Any, **kwargs: Any
@@ -68,7 +71,7 @@ class PackedComputeEngine(SparkComputeEngine):
     def _latest(self, registry: BaseRegistry, task: MaterializationTask) -> Generator[pa.Table]:
         """The latest row of each entity, as the offline store sees it."""
         view = task.feature_view
-        source = view.batch_source
+        source: Any = view.batch_source
         entities = [registry.get_entity(name, task.project, allow_cache=True) for name in view.entities]
         join_keys, features, event, created = _get_column_names(view, entities)
         job = self.offline_store.pull_latest_from_table_or_query(

@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 from feast.protos.feast.types.Value_pb2 import ValueType as WireType
 from feast.value_type import ValueType
@@ -50,7 +49,9 @@ def _parts(name: str, column: pa.Array, value_type: ValueType) -> list[pa.Array 
         wire = pa.scalar(struct.pack("<I", _BYTES[value_type]), pa.binary())
         return [wire, fixed(lengths(stored)), stored]
     if value_type not in _NUMBERS:
-        raise ValueError(f"join key {name} is of {value_type.name}: Feast's keys are strings, bytes or integers")
+        raise ValueError(
+            f"join key {name} is of {value_type.name}: Feast's keys are strings, bytes or integers"
+        )
     wire_type, arrow, item = _NUMBERS[value_type]
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("s"), safe=False)

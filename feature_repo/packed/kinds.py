@@ -12,7 +12,7 @@ from feast.type_map import NULL_TIMESTAMP_INT_VALUE, feast_value_type_to_python_
 from feast.value_type import ValueType
 
 Cell = Any
-"""What a value holds for a feature: a number, a string, bytes, a list, or Feast's ``Value``; None for null."""
+"""What a value holds for a feature: a number, string, bytes, list, or Feast's ``Value``; None for null."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Kind:
     to_python: Callable[[Cell], Any] | None = None
     """What ``OnlineResponse.to_dict`` shows of a cell, where that is not the cell itself."""
 
-    def cell(self, value: Value) -> Cell:
-        """The cell of a protobuf.
+    def stored(self, value: Value) -> Any:
+        """What a column of the encoder holds for a protobuf.
 
         Raises:
             TypeError: the protobuf holds another type.

@@ -46,14 +46,15 @@ class Plan:
     types: Mapping[str, ValueType]
     """Feast's type by join key."""
 
-    parts: Sequence[Part] | None
-    """None where Feast's own path has to answer."""
+    parts: Sequence[Part]
+    """Nothing where Feast's own path has to answer."""
 
     def entities(self, rows: Any) -> dict[str, Sequence[Any]] | None:
         """Values by join key, or None where Feast's own path has to read them."""
-        if self.parts is None or not rows:
+        if not self.parts or not rows:
             return None
         types = self.types
+        columns: dict[str, Sequence[Any]]
         if isinstance(rows, list):
             first = rows[0]
             if first.keys() != types.keys():
@@ -101,7 +102,7 @@ def plan_of(context: Any, features: list[str] | FeatureService, full_feature_nam
         )
     )
     if not plain:
-        return Plan(context, types, None)
+        return Plan(context, types, ())
     parts = []
     for (view, requested), names in zip(grouped, join_keys, strict=True):
         layout = layout_of(tuple((field.name, field.dtype.to_value_type()) for field in view.features))

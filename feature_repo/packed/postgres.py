@@ -8,9 +8,11 @@ from typing import Literal
 import psycopg
 from feast import RepoConfig
 from psycopg import errors, sql
+from typing_extensions import override
 
 from feature_repo.packed.codec import STAMP_BYTES
-from feature_repo.packed.store import PackedConfig, PackedOnlineStore
+from feature_repo.packed.database import PackedConfig
+from feature_repo.packed.store import PackedOnlineStore
 
 NAME_BYTES = 63
 """PostgreSQL cuts longer names, so that two views could become one."""
@@ -38,25 +40,31 @@ class PackedPostgresOnlineStore(PackedOnlineStore):
         super().__init__()
         self._threads = threading.local()
 
-    def _place(self, config: RepoConfig) -> str:
+    @override
+    def place(self, config: RepoConfig) -> str:
         known = psycopg.conninfo.conninfo_to_dict(config.online_store.url)
         return f"postgresql://{known.get('host', '')}:{known.get('port', 5432)}/{known.get('dbname', '')}"
 
-    def _passes(self, error: Exception) -> bool:
-        # A lost or refused connection is an OperationalError, and so is a deadlock; all are undone as a whole.
+    @override
+    def passes(self, error: Exception) -> bool:
+        # A lost or refused connection is an OperationalError, and so is a deadlock: nothing was written.
         # Two writers may create a view's table at the same moment.
         return isinstance(
-            error, psycopg.OperationalError | errors.UniqueViolation | errors.DuplicateTable | errors.UndefinedTable
+            error,
+            psycopg.OperationalError | errors.UniqueViolation | errors.DuplicateTable | errors.UndefinedTable,
         )
 
     def _connection(self, config: RepoConfig) -> "psycopg.Connection[tuple[bytes, bytes]]":
         connection = getattr(self._threads, "connection", None)
         if connection is None or connection.closed:
-            connection = psycopg.connect(config.online_store.url, autocommit=True, connect_timeout=CONNECT_SECONDS)
+            connection = psycopg.connect(
+                config.online_store.url, autocommit=True, connect_timeout=CONNECT_SECONDS
+            )
             self._threads.connection = connection
         return connection
 
-    def _read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+    @override
+    def read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         query = sql.SQL("SELECT key, value FROM {} WHERE key = ANY(%s)").format(_table(view))
         try:
             try:
@@ -70,7 +78,8 @@ class PackedPostgresOnlineStore(PackedOnlineStore):
             return [None] * len(keys)
         return [found.get(key) for key in keys]
 
-    def _write(self, config: RepoConfig, view: str, values: Mapping[bytes, bytes]) -> int:
+    @override
+    def write(self, config: RepoConfig, view: str, values: Mapping[bytes, bytes]) -> int:
         connection = self._connection(config)
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute(_create(view))
@@ -92,7 +101,8 @@ class PackedPostgresOnlineStore(PackedOnlineStore):
             )
             return cursor.rowcount
 
-    def _swap(self, config: RepoConfig, view: str, key: bytes, old: bytes | None, new: bytes) -> bool:
+    @override
+    def swap(self, config: RepoConfig, view: str, key: bytes, old: bytes | None, new: bytes) -> bool:
         connection = self._connection(config)
         with connection.transaction():
             connection.execute(_create(view))
@@ -102,7 +112,8 @@ class PackedPostgresOnlineStore(PackedOnlineStore):
             change = sql.SQL("UPDATE {} SET value = %s WHERE key = %s AND value = %s").format(_table(view))
             return connection.execute(change, [new, key, old]).rowcount == 1
 
-    def _drop(self, config: RepoConfig, views: Sequence[str]) -> None:
+    @override
+    def drop(self, config: RepoConfig, views: Sequence[str]) -> None:
         for view in views:
             self._connection(config).execute(sql.SQL("DROP TABLE IF EXISTS {}").format(_table(view)))
 
@@ -114,4 +125,6 @@ def _table(view: str) -> sql.Identifier:
 
 
 def _create(view: str) -> sql.Composed:
-    return sql.SQL("CREATE TABLE IF NOT EXISTS {} (key bytea PRIMARY KEY, value bytea NOT NULL)").format(_table(view))
+    return sql.SQL("CREATE TABLE IF NOT EXISTS {} (key bytea PRIMARY KEY, value bytea NOT NULL)").format(
+        _table(view)
+    )

@@ -2,25 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import redis
 from feast import RepoConfig
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from typing_extensions import override
 
-from feature_repo.packed.codec import STAMP_BYTES
-from feature_repo.packed.store import PackedConfig, PackedOnlineStore
+from feature_repo.packed.database import PackedConfig
+from feature_repo.packed.store import PackedOnlineStore
 
 ROWS_IN_SCRIPT = 1_000
-"""Rows of one script, during which Redis answers nobody: about a millisecond. Lua takes some 8,000 arguments."""
+"""Rows of one script, during which Redis answers nobody: some milliseconds. Lua takes 8,000 arguments."""
 
 TIMEOUT_SECONDS = 5.0
 """A Redis that says nothing for so long is taken as away."""
 
-WRITE = f"""
-local keys, values, changed = {{}}, {{}}, {{}}
+WRITE = """
+local keys, values, changed = {}, {}, {}
 for at = 1, #ARGV, 2 do
   keys[#keys + 1] = ARGV[at]
 end
@@ -47,7 +48,7 @@ if #changed > 0 then
 end
 return #changed / 2
 """
-"""Sets the fields whose {STAMP_BYTES} bytes of time are not below the old ones."""
+"""Sets the fields that are new, or differ and have no older stamp (the first 16 bytes)."""
 
 SWAP = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
@@ -75,11 +76,11 @@ class PackedRedisOnlineStore(PackedOnlineStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self._connected: redis.Redis | None = None
+        self._connected: Any = None
 
-    def _client(self, config: RepoConfig) -> redis.Redis:
+    def _client(self, config: RepoConfig) -> Any:
         if self._connected is None:
-            # One more try, for a connection that the server closed meanwhile; who writes tries again for longer.
+            # One more try, for a connection that the server has closed; writers try again for longer.
             self._connected = redis.Redis.from_url(
                 config.online_store.url,
                 socket_timeout=TIMEOUT_SECONDS,
@@ -88,23 +89,29 @@ class PackedRedisOnlineStore(PackedOnlineStore):
             )
         return self._connected
 
-    def _place(self, config: RepoConfig) -> str:
+    @override
+    def place(self, config: RepoConfig) -> str:
         place = urlsplit(config.online_store.url)
         return f"{place.scheme}://{place.hostname or ''}:{place.port or 6379}{place.path}"
 
-    def _passes(self, error: Exception) -> bool:
+    @override
+    def passes(self, error: Exception) -> bool:
         # BusyLoadingError, for a server that reads its data after a start, is a ConnectionError.
         return isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.ReadOnlyError)
 
-    def _epoch(self, config: RepoConfig) -> str:
+    @override
+    def epoch(self, config: RepoConfig) -> str:
         """A server that restarted, or was replaced, may have come back without its last writes."""
         client = self._client(config)
         return f"{client.info('server')['run_id']} {client.info('replication')['master_replid']}"
 
-    def _read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        return self._client(config).hmget(view, keys)
+    @override
+    def read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        found: list[bytes | None] = self._client(config).hmget(view, keys)
+        return found
 
-    def _write(self, config: RepoConfig, view: str, values: Mapping[bytes, bytes]) -> int:
+    @override
+    def write(self, config: RepoConfig, view: str, values: Mapping[bytes, bytes]) -> int:
         write = self._client(config).register_script(WRITE)
         rows = list(values.items())
         return sum(
@@ -112,12 +119,14 @@ class PackedRedisOnlineStore(PackedOnlineStore):
             for start in range(0, len(rows), ROWS_IN_SCRIPT)
         )
 
-    def _swap(self, config: RepoConfig, view: str, key: bytes, old: bytes | None, new: bytes) -> bool:
+    @override
+    def swap(self, config: RepoConfig, view: str, key: bytes, old: bytes | None, new: bytes) -> bool:
         client = self._client(config)
         if old is None:
             return bool(client.hsetnx(view, key, new))
         return bool(client.register_script(SWAP)([view], [key, old, new]))
 
-    def _drop(self, config: RepoConfig, views: Sequence[str]) -> None:
+    @override
+    def drop(self, config: RepoConfig, views: Sequence[str]) -> None:
         for view in views:
             self._client(config).unlink(view)

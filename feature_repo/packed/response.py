@@ -1,6 +1,6 @@
 """Answers from packed values: plain Python at once, Feast's protobuf only when somebody asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from feast import utils
 from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
 from feast.protos.feast.types.Value_pb2 import Value
+from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from feature_repo.packed.codec import MISSING, Layout
@@ -25,7 +26,7 @@ class Found(NamedTuple):
     """Event time in microseconds since 1970, None for an unknown entity."""
 
     @property
-    def status(self) -> int:
+    def status(self) -> Any:
         """Feast's status of all its features, save those which the value's schema lacks."""
         if self.cells is not None:
             return FieldStatus.PRESENT
@@ -84,7 +85,9 @@ def append(response: GetOnlineFeaturesResponse, answer: Answer) -> None:
 class PackedResponse(OnlineResponse):
     """Feast's response over packed values."""
 
-    def __init__(self, entities: dict[str, Sequence[Any]], types: dict[str, Any], answers: list[Answer]) -> None:
+    def __init__(
+        self, entities: Mapping[str, Sequence[Any]], types: Mapping[str, ValueType], answers: list[Answer]
+    ) -> None:
         """Take the values of the join keys, the Feast types of join keys, and an answer per view."""
         self._entities = entities
         self._types = types
@@ -92,7 +95,7 @@ class PackedResponse(OnlineResponse):
         self._feature_types = {}
 
     @cached_property
-    def proto(self) -> GetOnlineFeaturesResponse:
+    def proto(self) -> GetOnlineFeaturesResponse:  # type: ignore[override]
         """The protobuf, which ``feast serve`` sends."""
         response = GetOnlineFeaturesResponse(results=[])
         utils._populate_result_rows_from_columnar(
@@ -110,15 +113,21 @@ class PackedResponse(OnlineResponse):
         """Values by name of the join key or feature, a list item per row."""
         columns: dict[str, Any] = {name: list(values) for name, values in self._entities.items()}
         if include_event_timestamps:
-            columns |= {name + TIMESTAMP_POSTFIX: [0] * len(values) for name, values in self._entities.items()}
+            columns |= {
+                name + TIMESTAMP_POSTFIX: [0] * len(values) for name, values in self._entities.items()
+            }
         for answer in self._answers:
             nothing = (None,) * len(answer.layout.names)
-            by_place = list(zip(*(nothing if row.cells is None else row.cells for row in answer.rows), strict=True))
+            by_place: list[Any] = list(
+                zip(*(nothing if row.cells is None else row.cells for row in answer.rows), strict=True)
+            )
             for place, to_python in answer.layout.shown:
                 by_place[place] = [v if v is None or v is MISSING else to_python(v) for v in by_place[place]]
             for name, place in zip(answer.names, answer.places, strict=True):
                 column = by_place[place]
-                columns[name] = [None if v is MISSING else v for v in column] if MISSING in column else list(column)
+                columns[name] = (
+                    [None if v is MISSING else v for v in column] if MISSING in column else list(column)
+                )
             if include_event_timestamps:
                 seconds = [0 if row.event is None else row.event // 1_000_000 for row in answer.rows]
                 columns |= {name + TIMESTAMP_POSTFIX: seconds for name in answer.names}

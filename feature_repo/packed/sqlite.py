@@ -1,4 +1,4 @@
-"""Packed features in SQLite: a table per view, readers that never wait, writers that wait for each other briefly."""
+"""Packed features in SQLite: a table per view; readers never wait, writers wait for each other briefly."""
 
 import sqlite3
 import threading
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from feast import RepoConfig
+from typing_extensions import override
 
 from feature_repo.packed.codec import STAMP_BYTES
-from feature_repo.packed.store import PackedConfig, PackedOnlineStore
+from feature_repo.packed.database import PackedConfig
+from feature_repo.packed.store import PackedOnlineStore
 
 ROWS_IN_TRANSACTION = 2_000
 """Rows of one transaction: some 10 ms, for which other writers wait."""
@@ -42,20 +44,24 @@ class PackedSqliteOnlineStore(PackedOnlineStore):
         super().__init__()
         self._threads = threading.local()
 
-    def _place(self, config: RepoConfig) -> str:
+    @override
+    def place(self, config: RepoConfig) -> str:
         path = Path(config.online_store.path)
         return str(path if path.is_absolute() or not config.repo_path else config.repo_path / path)
 
-    def _passes(self, error: Exception) -> bool:
+    @override
+    def passes(self, error: Exception) -> bool:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
     def _connection(self, config: RepoConfig) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
         if connection is None:
-            file = Path(self._place(config))
+            file = Path(self.place(config))
             file.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(file, timeout=LOCK_SECONDS, isolation_level=None, cached_statements=512)
+            connection = sqlite3.connect(
+                file, timeout=LOCK_SECONDS, isolation_level=None, cached_statements=512
+            )
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             self._threads.connection = connection
@@ -69,12 +75,13 @@ class PackedSqliteOnlineStore(PackedOnlineStore):
             yield connection
             connection.execute("COMMIT")
         except BaseException:
-            # After a full disk, for one, SQLite has rolled back by itself: a second ROLLBACK would hide the cause.
+            # After some errors SQLite has rolled back by itself: another ROLLBACK would hide the cause.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
 
-    def _read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+    @override
+    def read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         connection = self._connection(config)
         try:
             if len(keys) <= KEYS_IN_SELECT:
@@ -91,7 +98,8 @@ class PackedSqliteOnlineStore(PackedOnlineStore):
             return [None] * len(keys)
         return [found.get(key) for key in keys]
 
-    def _write(self, config: RepoConfig, view: str, values: Mapping[bytes, bytes]) -> int:
+    @override
+    def write(self, config: RepoConfig, view: str, values: Mapping[bytes, bytes]) -> int:
         connection = self._connection(config)
         before = connection.total_changes
         rows = sorted(values.items())
@@ -101,20 +109,19 @@ class PackedSqliteOnlineStore(PackedOnlineStore):
                 connection.executemany(_upsert(view), rows[start : start + ROWS_IN_TRANSACTION])
         return connection.total_changes - before
 
-    def _swap(self, config: RepoConfig, view: str, key: bytes, old: bytes | None, new: bytes) -> bool:
-        table = _quoted(view)
+    @override
+    def swap(self, config: RepoConfig, view: str, key: bytes, old: bytes | None, new: bytes) -> bool:
         with self._transaction(config, "BEGIN IMMEDIATE") as connection:
             connection.execute(_create(view))
             if old is None:
-                done = connection.execute(f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT DO NOTHING", (key, new))  # noqa: S608
+                done = connection.execute(_insert(view) + " ON CONFLICT DO NOTHING", (key, new))
             else:
-                done = connection.execute(
-                    f"UPDATE {table} SET value = ? WHERE key = ? AND value = ?",  # noqa: S608
-                    (new, key, old),
-                )
+                update = f"UPDATE {_quoted(view)} SET value = ? WHERE key = ? AND value = ?"  # noqa: S608
+                done = connection.execute(update, (new, key, old))
         return done.rowcount == 1
 
-    def _drop(self, config: RepoConfig, views: Sequence[str]) -> None:
+    @override
+    def drop(self, config: RepoConfig, views: Sequence[str]) -> None:
         with self._transaction(config, "BEGIN IMMEDIATE") as connection:
             for view in views:
                 connection.execute(f"DROP TABLE IF EXISTS {_quoted(view)}")
@@ -125,7 +132,8 @@ def _quoted(view: str) -> str:
 
 
 def _create(view: str) -> str:
-    return f"CREATE TABLE IF NOT EXISTS {_quoted(view)} (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+    columns = "(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+    return f"CREATE TABLE IF NOT EXISTS {_quoted(view)} {columns}"
 
 
 @lru_cache(maxsize=2048)
@@ -133,9 +141,13 @@ def _select(view: str, keys: int) -> str:
     return f"SELECT key, value FROM {_quoted(view)} WHERE key IN ({','.join('?' * keys)})"  # noqa: S608
 
 
+def _insert(view: str) -> str:
+    return f"INSERT INTO {_quoted(view)} AS t VALUES (?, ?)"  # noqa: S608
+
+
 def _upsert(view: str) -> str:
+    stamp = f"substr(%s.value, 1, {STAMP_BYTES})"
     return (
-        f"INSERT INTO {_quoted(view)} AS t VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value "  # noqa: S608
-        f"WHERE substr(excluded.value, 1, {STAMP_BYTES}) >= substr(t.value, 1, {STAMP_BYTES}) "
-        "AND excluded.value <> t.value"
+        f"{_insert(view)} ON CONFLICT (key) DO UPDATE SET value = excluded.value "
+        f"WHERE {stamp % 'excluded'} >= {stamp % 't'} AND excluded.value <> t.value"
     )

@@ -84,9 +84,9 @@ class MemoryFeatures:
     def user(self, user_id: str) -> Mapping[str, float | str | None]:
         return self._users.get(user_id, {feature.name: None for feature in USER_FEATURES})
 
-    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
+    def rentals(self, rental_ids: list[str]) -> list[Mapping[str, float | str | None]]:
         known = {"rental_category": "gown", "rental_price": 30.0}
-        return {feature.name: known.get(feature.name) for feature in RENTAL_FEATURES}
+        return [{feature.name: known.get(feature.name) for feature in RENTAL_FEATURES} for _ in rental_ids]
 
 
 @pytest.fixture

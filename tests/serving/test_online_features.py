@@ -20,8 +20,8 @@ class CountingStore:
     def user(self, user_id: str) -> Mapping[str, float | str | None]:
         return self._read(user_id)
 
-    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
-        return self._read(rental_id)
+    def rentals(self, rental_ids: list[str]) -> list[Mapping[str, float | str | None]]:
+        return [self._read(rental_id) for rental_id in rental_ids]
 
     def _read(self, name: str) -> Mapping[str, float | str | None]:
         self.readings.append(name)
