@@ -21,6 +21,7 @@ from feature_repo.names import (
 from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from feast import FeatureStore
 
 BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
@@ -32,17 +33,18 @@ class StoreError(RuntimeError):
 
 
 def open_store(settings: FeatureSettings) -> "FeatureStore":
-    """Open the store of ``feature_store.yaml`` under ``settings.home``, with Redis online where it is set."""
+    """Open the store of ``feature_store.yaml`` under ``settings.home``, with the settings' online store.
+
+    Raises:
+        StoreError: the settings name an online store that is not known.
+    """
     os.environ["RENTALS_HOME"] = str(settings.home)
     from feast import FeatureStore, RepoConfig
 
     file = CHECKOUT / "feature_repo" / "feature_store.yaml"
     config = yaml.safe_load(os.path.expandvars(file.read_text()))
     if settings.online_store_url:
-        config["online_store"] = {
-            "type": "redis",
-            "connection_string": settings.online_store_url.removeprefix("redis://"),
-        }
+        config["online_store"] = _online_store(settings.online_store_url)
     (settings.home / "feast").mkdir(parents=True, exist_ok=True)
     opened = FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
     # Feast says with every call that its Spark store is young. Its import sets a filter, so ours comes after.
@@ -50,6 +52,18 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
     warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
     return opened
+
+
+def _online_store(url: str) -> dict[str, str]:
+    scheme = url.partition("://")[0]
+    if scheme in ("redis", "rediss", "unix"):
+        return {"type": "feature_repo.packed.redis.PackedRedisOnlineStore", "url": url}
+    if scheme in ("postgresql", "postgres"):
+        return {"type": "feature_repo.packed.postgres.PackedPostgresOnlineStore", "url": url}
+    raise StoreError(
+        f"RENTALS_ONLINE_STORE_URL begins with {scheme!r}: give redis://HOST:PORT, "
+        "postgresql://USER@HOST/DATABASE, or nothing for SQLite"
+    )
 
 
 def register(store: "FeatureStore") -> None:
@@ -170,6 +184,27 @@ def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
     store.materialize(start_date=BEGINNING.to_pydatetime(), end_date=until.to_pydatetime())
 
 
+def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
+    """Write rows of a view online, each readable at once; an older one never replaces a newer one.
+
+    Args:
+        store: an open store with one of the ``packed`` online stores.
+        view: name of a registered feature view.
+        table: columns are the join key, ``event_timestamp`` (UTC) and every feature of the view.
+
+    Raises:
+        StoreError: the store's online store is not a packed one.
+        ValueError: a column is missing or does not fit, a key or time is null, a time is in the future.
+        OnlineStoreError: the online store does not answer.
+    """
+    from feature_repo.packed.store import PackedOnlineStore
+
+    online = store._get_provider().online_store
+    if not isinstance(online, PackedOnlineStore):
+        raise StoreError(f"{type(online).__name__} takes no Arrow table: name a packed online store")
+    online.online_write_table(store.config, store.get_feature_view(view), table)
+
+
 def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:
     """Register the definitions and bring the latest features before or at ``until`` online."""
     from feature_repo.spark import session
@@ -211,6 +246,8 @@ class OnlineFeatures:
         self, features: tuple[Feature, ...], entities: dict[str, list[str]], at: pd.Timestamp | None
     ) -> list[dict[str, float | str | None]]:
         (keys,) = entities.values()
+        if not keys:
+            return []
         requested_at = (at or pd.Timestamp.now("UTC")).timestamp()
         answer: dict[str, list[Any]] = self._store.get_online_features(
             features=references(features),

@@ -150,7 +150,9 @@ def test_what_is_served_from_the_store_has_no_skew(settings, skew):
     assert status == 0, printed
     assert "no skew" in printed
     assert report["requests"] == report["logged_requests"] == len(USERS + STRANGERS)
-    assert {entry["name"] for entry in report["features"]} == {each.name for each in RECOMMENDER_USER_FEATURES}
+    assert {entry["name"] for entry in report["features"]} == {
+        each.name for each in RECOMMENDER_USER_FEATURES
+    }
     assert all(entry["compared"] == report["requests"] for entry in report["features"])
     assert (report["differing_requests"], report["skewed"], report["behind"]) == (0, [], {})
     assert (report["not_served"], report["not_recomputed"]) == ([], [])
