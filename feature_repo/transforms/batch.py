@@ -1,6 +1,6 @@
-"""The batch engine: Spark brings the events of each key together in order, and folds them a chunk at a time."""
+"""The batch engine: Spark brings the events of each key together in order and folds them chunk by chunk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -61,7 +61,7 @@ def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
 
 
 def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = None) -> DataFrame:
-    """Return the feature rows of ``view`` up to ``until`` and, marked by ``is_state``, the state at ``until``.
+    """Return the feature rows of ``view`` up to ``until`` and, marked ``is_state``, the state at ``until``.
 
     Args:
         view: which features.
@@ -75,7 +75,7 @@ def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = No
     else:
         rows = events.unionByName(state, allowMissingColumns=True)
 
-    def folded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def folded(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part in fold_in_order(view, (pa.Table.from_batches([batch]) for batch in batches), until):
             yield from part.cast(schema).to_batches()
 
@@ -84,7 +84,7 @@ def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = No
     return ordered.mapInArrow(folded, _spark_schema(schema))
 
 
-def fold_in_order(view: View, batches: Iterator[pa.Table], until: int) -> Iterator[pa.Table]:
+def fold_in_order(view: View, batches: Iterable[pa.Table], until: int) -> Iterator[pa.Table]:
     """Fold batches that are sorted by key and time; memory does not grow with a key's number of events.
 
     Yields:
