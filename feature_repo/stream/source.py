@@ -4,9 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-
-import pyarrow.compute as pc
+from urllib.parse import unquote, urlsplit
 
 from feature_repo.settings import FeatureSettings
 from feature_repo.stream import StreamError, inbox
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.streaming.query import StreamingQuery
 
-BYTES_AT_ONCE = "16m"
+BYTES_AT_ONCE = 16_000_000
 """What a micro-batch reads at most, but for a single larger file: about 80,000 events."""
 
 EVENTS_AT_ONCE = 80_000
@@ -62,12 +60,10 @@ def start(spark: "SparkSession", settings: FeatureSettings, engine: Engine) -> "
         if engine.is_done(name):
             return
         table = batch.toArrow()
-        lines = [
-            Line(text, place)
-            for text, place in zip(table["text"].to_pylist(), table["place"].to_pylist(), strict=True)
-        ]
-        files = () if is_kafka(settings) else pc.unique(table["place"]).to_pylist()
-        engine.process(name, lines, files)
+        # Spark writes a file's name as in an address: with %20 for a space.
+        places = [unquote(place) for place in table["place"].to_pylist()]
+        lines = [Line(text, place) for text, place in zip(table["text"].to_pylist(), places, strict=True)]
+        engine.process(name, lines, () if is_kafka(settings) else dict.fromkeys(places))
 
     lines = _kafka(spark, settings) if is_kafka(settings) else _files(spark, settings)
     return (

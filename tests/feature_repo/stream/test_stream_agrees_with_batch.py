@@ -51,7 +51,7 @@ def batch_of(rng, prefix, size, now):
 
 
 def batch_ratings(rng, size):
-    frame = pd.DataFrame([each for each in batch_of(rng, "batch", size, START)])
+    frame = pd.DataFrame(batch_of(rng, "batch", size, START))
     frame["event_timestamp"] = pd.to_datetime(frame["event_timestamp"], utc=True) + pd.to_timedelta(
         rng.choices(range(20), k=size), unit="D"
     )
@@ -61,7 +61,7 @@ def batch_ratings(rng, size):
 
 @pytest.mark.parametrize("has_history", [True, False])
 def test_the_newest_row_of_each_key_is_the_same_bit_for_bit(spark, settings, has_history):
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311
     marketplace(settings.lake)
     lake.append(settings.lake, "ratings", "first", batch_ratings(rng, 60))
     if has_history:
