@@ -35,5 +35,5 @@ def test_moments_are_utc_where_they_name_no_zone_and_nothing_is_none():
 
 @pytest.mark.parametrize("text", ["yesterday", "2024-13-01", "01.05.2024", "2024-05-01T25:00", "NaT"])
 def test_a_moment_that_is_none_is_told_with_the_format(text):
-    with pytest.raises(ParameterError, match="--since is .*YYYY-MM-DDTHH:MM"):
+    with pytest.raises(ParameterError, match=r"--since is .*YYYY-MM-DDTHH:MM"):
         moment(text, "since")
