@@ -68,7 +68,7 @@ def _view(name: str, entity: Entity, description: str) -> FeatureView:
         name=name,
         entities=[entity],
         ttl=NEVER_STALE,
-        schema=[Field(name=entity.join_key, dtype=String), *map(_field, VIEWS[name])],
+        schema=[Field(name=entity.join_key, dtype=String), *[_field(f) for f in VIEWS[name]]],
         source=PushSource(name=f"{name}_push", batch_source=history),
         description=description,
         owner=OWNER,
@@ -92,32 +92,36 @@ request_purpose = RequestSource(
 )
 
 
-class DeclaredTransformation(PythonTransformation):
-    """A function whose outputs are those of ``ON_DEMAND_VIEWS``.
+class _DeclaredTransformation(PythonTransformation):
+    """A function whose features are declared: Feast would infer them from texts that are no counts."""
 
-    Feast would otherwise call it with made-up text and numbers, and refuse whatever says more than the result
-    does: descriptions, tags, and that a number is stored as float32.
-    """
+    declared: list[Field]
 
     def infer_features(self, random_input: dict[str, Any], singleton: bool | None = False) -> list[Field]:
-        """Return the declared features, in place of those of a trial."""
-        return [_field(feature) for feature in ON_DEMAND_VIEWS[self.udf.__name__]]
+        """Return those declared features which the function really returns."""
+        given = self.udf({name: [] for name in random_input})
+        return [field for field in self.declared if field.name in given]
 
 
 def _on_demand(
     name: str, sources: list[FeatureView | FeatureViewProjection | RequestSource], description: str
 ) -> OnDemandFeatureView:
     """The view of ``on_demand.NAME``; ``sources`` hold exactly the columns that the function reads."""
-    function = getattr(on_demand, name)
+    # Feast's registry forgets what is said about the fields of these views: it is told with the view.
+    features = ON_DEMAND_VIEWS[name]
+    declared = [Field(name=feature.name, dtype=Float64) for feature in features]
+    transformation = _DeclaredTransformation(
+        udf=getattr(on_demand, name), udf_string=f"feature_repo.on_demand.{name}"
+    )
+    transformation.declared = declared
     return OnDemandFeatureView(
         name=name,
         sources=sources,
-        schema=[_field(feature) for feature in ON_DEMAND_VIEWS[name]],
-        feature_transformation=DeclaredTransformation(
-            udf=function, udf_string=f"feature_repo.on_demand.{name}"
-        ),
+        schema=declared,
+        feature_transformation=transformation,
         mode="python",
         description=description,
+        tags={f.name: f"{f.description} ({f.unit}, valid {f.validity})" for f in features},
         owner=OWNER,
     )
 

@@ -1,9 +1,9 @@
 """The feature job: from the lake's tables to the history of features, computed once and then extended.
 
-The history of a view has a row for each time at which a feature of an entity changes. Rows are stamped by when
-their values became known, so later ratings add rows and leave those before alone. What does change old rows are
-rows of the lake that a computation did not see although they were known by its time (a batch that was loaded
-late): of the entities that they touch, and of no others, the history is computed anew.
+The history of a view has a row for each time at which a feature of an entity changes. Rows are stamped by
+when their values became known, so later ratings add rows and leave those before alone. What does change old
+rows are rows of the lake that a computation did not see although they were known by its time (a batch that
+was loaded late): of the entities that they touch, and of no others, the history is computed anew.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ class Computed:
 
 
 def compute(settings: FeatureSettings, until: pd.Timestamp) -> dict[str, int]:
-    """Compute the feature history up to ``until`` (UTC) from what was known before it, and put it into the lake.
+    """Compute the feature history up to ``until`` (UTC) from what was known before it, into the lake.
 
-    What is there is extended where that gives the same rows as computing the whole. While it works, and after a
-    failure, ``as_of`` says that there are no features: the views are never of different times.
+    What is there is extended where that gives the same rows as computing the whole. While it works, and after
+    a failure, ``as_of`` says that there are no features: the views are never of different times.
 
     Returns:
         Rows of each feature table.
@@ -106,7 +106,8 @@ class _Source:
         self.spark = session(settings)
         self.lake = settings.lake
         self.until = _microseconds(until)
-        self.since = _microseconds(pd.Timestamp(before.as_of)) if before else None
+        self.since = since = _microseconds(pd.Timestamp(before.as_of)) if before else 0
+        """Where the history goes on from; 0 for the beginning."""
         known_at = F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp"))
         started = {name: F.unix_micros(column) - 1 for name, column in STARTS.items()}
         self.tables = {name: self._read(name).where(started[name] < self.until) for name in STARTS}
@@ -120,16 +121,16 @@ class _Source:
         if before and any(new.values()):
             # Ratings that were known by then but not seen, or seen without the attributes of their rental.
             rentals = self._read("rentals", new["rentals"]).select("rental_id").distinct()
-            seen = ratings.where(F.col("known_at") < self.since)
+            seen = ratings.where(F.col("known_at") < since)
             unseen = self._read("ratings", new["ratings"]).withColumn("known_at", known_at)
             late = (
-                unseen.where(F.col("known_at") < self.since)
+                unseen.where(F.col("known_at") < since)
                 .select("rating_id")
                 .unionByName(seen.join(rentals, "rental_id", "left_semi").select("rating_id"))
             )
             self.late_ratings = self.ratings.join(late.distinct(), "rating_id", "left_semi")
             self.late_starts = {
-                name: self._read(name, new[name]).where(started[name] < self.since) for name in STARTS
+                name: self._read(name, new[name]).where(started[name] < since) for name in STARTS
             }
 
     def _read(self, table: str, batches: list[str] | None = None) -> "DataFrame":
@@ -168,7 +169,7 @@ def _compute_view(settings: FeatureSettings, source: _Source, view: View) -> int
     spark = source.spark
     events = view_events(view, source.ratings, source.tables)
     state = touched = None
-    if source.since is not None:
+    if source.since:
         touched = source.touched(view)
         state = spark.read.parquet(str(state_folder))
         recent = F.col("known_at") >= source.since
@@ -188,7 +189,7 @@ def _compute_view(settings: FeatureSettings, source: _Source, view: View) -> int
             output = spark.read.schema(folded.schema).parquet(str(scratch))
             output.where("is_state").select("key", *_STATE_COLUMNS).write.parquet(str(new_state))
             rows = history_rows(view, output.where("not is_state"), source.tables)
-            if source.since is None:
+            if not source.since:
                 rows.write.parquet(str(new))
             elif touched is None:
                 rows.write.parquet(str(new))

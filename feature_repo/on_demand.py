@@ -17,7 +17,7 @@ AFFINITY_PRIOR_RENTALS = 2.0
 """Rentals of another kind that are added to a share's total: one rental is not yet a taste."""
 
 CLOCK_TOLERANCE_SECONDS = 300
-"""How far the clock of who asks may be behind that of who rented; clocks that are kept right differ by less."""
+"""How far the clock of who asks may be behind that of who rented; well-kept clocks differ by less."""
 
 
 class RequestFeatureError(ValueError):

@@ -75,7 +75,7 @@ VIEW_DEFINITIONS = (
 def size_label(size: float) -> str:
     """Return the text under which a size is counted: the shortest that names the float32 next to it.
 
-    Sizes are computed with in float64 but stored, and read from Feast, as float32. Both have the same label, and
+    Sizes are computed with in float64 but stored, and read from Feast, as float32. Both have the same label;
     no two sizes that float32 tells apart share one.
     """
     (stored,) = struct.unpack("f", struct.pack("f", size + 0.0))  # no size is -0

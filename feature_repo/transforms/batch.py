@@ -1,6 +1,6 @@
-"""The batch engine: Spark brings the events of each key together in order, and folds them a chunk at a time."""
+"""The batch engine: Spark brings the events of each key together in order and folds them chunk by chunk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from feature_repo.names import VIEWS
 from feature_repo.transforms.activity import ARROW_TYPES, table
-from feature_repo.transforms.running import EVENTS, MEASURES, STATE, State, advance
+from feature_repo.transforms.running import MEASURES, STATE, State, advance
 from feature_repo.views import View
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
 
 
 def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = None) -> DataFrame:
-    """Return the feature rows of ``view`` up to ``until`` and, marked by ``is_state``, the state at ``until``.
+    """Return the feature rows of ``view`` up to ``until`` and, marked ``is_state``, the state at ``until``.
 
     Args:
         view: which features.
@@ -79,7 +79,7 @@ def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = No
     else:
         rows = events.unionByName(state, allowMissingColumns=True)
 
-    def folded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def folded(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part in fold_in_order(view, (pa.Table.from_batches([batch]) for batch in batches), until):
             yield from part.cast(schema).to_batches()
 
@@ -88,7 +88,7 @@ def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = No
     return ordered.mapInArrow(folded, _spark_schema(schema))
 
 
-def fold_in_order(view: View, batches: Iterator[pa.Table], until: int) -> Iterator[pa.Table]:
+def fold_in_order(view: View, batches: Iterable[pa.Table], until: int) -> Iterator[pa.Table]:
     """Fold batches that are sorted by key and time; memory does not grow with a key's number of events.
 
     Yields:

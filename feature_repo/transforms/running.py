@@ -1,9 +1,9 @@
 """Running sums of events over windows: the arithmetic of every windowed feature, for batch and stream alike.
 
 An event enters each window one microsecond after it became known, so that no value as of a time contains what
-was learned at that time or later: an event does not see itself, nor its simultaneous neighbours. It leaves the
-window of N days at the midnight (UTC) that begins day N + 1 after the day on which it *happened*: windows move
-at their tail by whole days and at their head by the event (the "sawtooth" of Chronon's accurate aggregations).
+was learned at that time or later: an event does not see itself, nor its simultaneous neighbours. It leaves
+the window of N days at the midnight (UTC) that begins day N + 1 after the day on which it *happened*: windows
+move at their tail by whole days and at their head by the event (the "sawtooth" of Chronon's aggregations).
 An event that becomes known after it would have left a window never enters that window.
 
 A value is therefore the sum of all that entered less all that left. Sums are kept in whole numbers of a fixed
@@ -83,7 +83,7 @@ class State:
 
     keys: list[str] = field(default_factory=list)
     totals: np.ndarray = field(default_factory=lambda: np.zeros((0, WIDTH), np.int64))
-    """``(keys, WIDTH)``: ``PER_SPAN`` for each of ``SPANS``, then ``PER_MEASURE`` for each of ``MEASURES``."""
+    """``(keys, WIDTH)``: ``PER_SPAN`` for each of ``SPANS``, ``PER_MEASURE`` for each of ``MEASURES``."""
 
     last_at: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """``(keys,)``: when the last event happened, or ``NEVER``."""
