@@ -25,15 +25,15 @@ CHUNK_ROWS = 50_000
 
 
 def known_at() -> Column:
-    """When a rating was known, in microseconds: it had happened and, where its arrival is recorded, arrived."""
+    """When a rating was known, in microseconds: it had happened and, where that is recorded, arrived."""
     return F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp"))
 
 
 def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
     """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, as far as known when it was.
 
-    They are null where the rental is unknown, or was listed only after the rating was known: a rating stays as it
-    was first seen. ``ratings`` must have ``known_at``.
+    They are null where the rental is unknown, or was listed only after the rating was known: a rating stays
+    as it was first seen. ``ratings`` must have ``known_at``.
     """
     attributes = rentals.select(
         F.col("rental_id").alias("listed"), F.unix_micros("listed_at").alias("since"), *ATTRIBUTES
@@ -202,8 +202,8 @@ def _ddl(field: pa.Field) -> str:
 def history_rows(view: View, folded: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
     """Return what ``fold`` gave as the history of ``view``: its key, ``event_timestamp`` and its features.
 
-    A profile is part of the rows from ``joined_at`` or ``listed_at`` on. Rows with ``is_state`` keep the columns
-    of ``running.STATE`` and nothing else; they are null in all others.
+    A profile is part of the rows from ``joined_at`` or ``listed_at`` on. Rows with ``is_state`` keep the
+    columns of ``running.STATE`` and nothing else; they are null in all others.
 
     Args:
         view: whose features.
