@@ -116,11 +116,12 @@ def test_the_label_of_a_size_is_what_people_would_write(size, label):
 
 
 @pytest.mark.parametrize(
-    "counts", ["", "{", "null", "[]", '"gown"', '{"gown":"3"}', '{"gown":null}', '{"gown":1.5}', '{"gown":-1}',
-               '{"gown":true}', "[" * 100_000]
-)  # fmt: skip
+    "counts",
+    ["", "{", "null", "[]", '"gown"', "[" * 100_000]
+    + [f'{{"gown":{value}}}' for value in ('"3"', "null", "1.5", "-1", "true")],
+)
 def test_counts_that_are_none_are_refused_by_name(counts):
-    with pytest.raises(RequestFeatureError, match="user_category_counts is not JSON .* compute"):
+    with pytest.raises(RequestFeatureError, match=r"user_category_counts is not JSON .* compute"):
         match(user_category_counts=counts, user_rentals_all=3.0, rental_category="gown")
 
 
