@@ -1,7 +1,9 @@
 """The catalogue: what is registered in Feast, on one page: ``python -m feature_repo.catalogue``."""
 
+import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,6 +75,9 @@ class Section:
 
 def sections(settings: FeatureSettings) -> list[Section]:
     """Describe every registered view, with its coverage where the lake has its history."""
+    # Feast says that its Spark source is young, and its import sets a filter, so ours comes after.
+    importlib.import_module("feast.infra.offline_stores.contrib.spark_offline_store.spark_source")
+    warnings.filterwarnings("ignore", "The spark data source", RuntimeWarning)
     from feature_repo import definitions
 
     computed = is_computed(settings)
