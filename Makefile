@@ -15,7 +15,7 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status features train monitor skew test test-fast lint format clean
+.PHONY: help setup demo up down status features train monitor skew catalogue feast-ui test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,12 @@ monitor: setup ## compare new ratings with the champion's training data; drift s
 
 skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
 	@$(RUN) -m flows skew --since "$(SINCE)"
+
+catalogue: $(MAIN) ## every feature on one page: what it means, how well it is filled
+	@$(RUN) -m feature_repo.catalogue
+
+feast-ui: $(MAIN) ## Feast's own user interface on the registry, until interrupted
+	@$(RUN) -m feature_repo.feast_ui
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

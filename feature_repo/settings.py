@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -28,6 +28,9 @@ class FeatureSettings(BaseSettings):
 
     online_store_url: str = ""
     """Online features: ``redis://HOST:PORT``, ``postgresql://…``, or empty for SQLite under ``home``."""
+
+    feast_ui_port: int = Field(0, ge=0, le=65535)
+    """Port of Feast's user interface; 0 takes a free one."""
 
     @property
     def lake(self) -> Path:
