@@ -1,6 +1,7 @@
 # Every target does its own set-up; nothing is written outside this folder.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
+SINCE ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
 export ORT_DISABLE_TELEMETRY := 1
@@ -14,7 +15,7 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status features train monitor test test-fast lint format clean
+.PHONY: help setup demo up down status features train monitor skew test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +42,9 @@ train: setup ## train, evaluate, export and register a model on what the lake ho
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
 	@$(RUN) -m flows run monitor
+
+skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
+	@$(RUN) -m flows skew --since "$(SINCE)"
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

@@ -1,8 +1,10 @@
 """What ``feast apply`` registers: entities, views on the Spark histories, on-demand views, and services."""
 
 from datetime import timedelta
+from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, PushSource, RequestSource, ValueType
+from feast.feature_view_projection import FeatureViewProjection
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.transformation.python_transformation import PythonTransformation
@@ -49,12 +51,10 @@ purpose = _entity("purpose", "purpose", "what something is rented for")
 
 
 def _field(feature: Feature) -> Field:
-    return Field(
-        name=feature.name,
-        dtype=TYPES[feature.kind],
-        description=feature.description,
-        tags={"unit": feature.unit, "validity": feature.validity},
-    )
+    tags = {"kind": feature.kind, "unit": feature.unit, "validity": feature.validity}
+    if feature.initial is not None:
+        tags["initial"] = f"{feature.initial:g}"
+    return Field(name=feature.name, dtype=TYPES[feature.kind], description=feature.description, tags=tags)
 
 
 def _view(name: str, entity: Entity, description: str) -> FeatureView:
@@ -68,7 +68,7 @@ def _view(name: str, entity: Entity, description: str) -> FeatureView:
         name=name,
         entities=[entity],
         ttl=NEVER_STALE,
-        schema=[Field(name=entity.join_key, dtype=String), *map(_field, VIEWS[name])],
+        schema=[Field(name=entity.join_key, dtype=String), *[_field(f) for f in VIEWS[name]]],
         source=PushSource(name=f"{name}_push", batch_source=history),
         description=description,
         owner=OWNER,
@@ -92,29 +92,84 @@ request_purpose = RequestSource(
 )
 
 
+class _DeclaredTransformation(PythonTransformation):
+    """A function whose features are declared: Feast would infer them from texts that are no counts."""
+
+    declared: list[Field]
+
+    def infer_features(self, random_input: dict[str, Any], singleton: bool | None = False) -> list[Field]:
+        """Return those declared features which the function really returns."""
+        given = self.udf({name: [] for name in random_input})
+        return [field for field in self.declared if field.name in given]
+
+
 def _on_demand(
-    name: str, sources: list[FeatureView | RequestSource], description: str
+    name: str, sources: list[FeatureView | FeatureViewProjection | RequestSource], description: str
 ) -> OnDemandFeatureView:
-    function = getattr(on_demand, name)
+    """The view of ``on_demand.NAME``; ``sources`` hold exactly the columns that the function reads."""
+    # Feast's registry forgets what is said about the fields of these views: it is told with the view.
+    features = ON_DEMAND_VIEWS[name]
+    declared = [Field(name=feature.name, dtype=Float64) for feature in features]
+    transformation = _DeclaredTransformation(
+        udf=getattr(on_demand, name), udf_string=f"feature_repo.on_demand.{name}"
+    )
+    transformation.declared = declared
     return OnDemandFeatureView(
         name=name,
         sources=sources,
-        schema=[_field(feature) for feature in ON_DEMAND_VIEWS[name]],
-        feature_transformation=PythonTransformation(
-            udf=function, udf_string=f"feature_repo.on_demand.{name}"
-        ),
+        schema=declared,
+        feature_transformation=transformation,
         mode="python",
         description=description,
+        tags={f.name: f"{f.description} ({f.unit}, valid {f.validity})" for f in features},
         owner=OWNER,
     )
 
 
 on_demand_views = [
-    _on_demand("user_recency", [user_view, request_time], "time since the user's last rental"),
-    _on_demand("rental_recency", [rental_view, request_time], "time since the rental's last rental"),
-    _on_demand("user_rental_match", [user_view, rental_view], "how a rental fits a user"),
-    _on_demand("purpose_match", [user_view, rental_view, request_purpose], "how a purpose fits both"),
-    _on_demand("category_position", [rental_view, category_view], "a rental within its category"),
+    _on_demand(
+        "user_recency",
+        [user_view[["user_last_rental_at"]], request_time],
+        "time since the user's last rental",
+    ),
+    _on_demand(
+        "rental_recency",
+        [rental_view[["rental_last_rental_at"]], request_time],
+        "time since the rental's last rental",
+    ),
+    _on_demand(
+        "user_rental_match",
+        [
+            user_view[
+                [
+                    "user_rentals_all",
+                    "user_price_mean",
+                    "user_capacity_mean",
+                    "user_category_counts",
+                    "user_capacity_counts",
+                ]
+            ],
+            rental_view[["rental_price", "rental_capacity", "rental_category"]],
+        ],
+        "how a rental fits a user",
+    ),
+    _on_demand(
+        "purpose_match",
+        [
+            user_view[["user_rentals_all", "user_purpose_counts"]],
+            rental_view[["rental_rentals_all", "rental_purpose_counts"]],
+            request_purpose,
+        ],
+        "how a purpose fits both",
+    ),
+    _on_demand(
+        "category_position",
+        [
+            rental_view[["rental_price", "rental_rentals_90d"]],
+            category_view[["category_price_mean", "category_price_deviation", "category_rentals_90d"]],
+        ],
+        "a rental within its category",
+    ),
 ]
 _by_name = {view.name: view for view in on_demand_views}
 

@@ -72,17 +72,24 @@ def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
     Returns:
         How many rows the batch holds.
     """
-    folder = lake / table
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{batch}.parquet"
-    others = [path for path in folder.glob("*.parquet") if path != target]
+    others = [path for path in (lake / table).glob("*.parquet") if path.stem != batch]
     key = KEYS[table]
     known = {value for path in others for value in pq.read_table(path, columns=[key])[key].to_pylist()}
     rows = conform(frame[~frame[key].isin(known)].drop_duplicates(key), table)
-    temporary = folder / f".{batch}.{os.getpid()}.tmp"
-    pq.write_table(rows, temporary)
-    temporary.replace(target)
+    land(lake, table, batch, rows)
     return rows.num_rows
+
+
+def land(lake: Path, table: str, batch: str, rows: pa.Table) -> None:
+    """Write ``rows`` (from ``schema.conform``) as one batch of ``table``; the same batch replaces itself.
+
+    Their keys are not looked up: the caller knows that no other batch has them.
+    """
+    folder = lake / table
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{batch}.{os.getpid()}.tmp"
+    pq.write_table(rows.cast(TABLES[table]), temporary)
+    temporary.replace(folder / f"{batch}.parquet")
 
 
 def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFrame:

@@ -60,8 +60,8 @@ def _activity(entity: str, events: str) -> tuple[Feature, ...]:
             for name, when, validity in windows
         ),
         *(
-            Feature(f"{entity}_rating_{statistic}_{name}", "numeric", f"{text} of the ratings {when}", "1..5 stars",
-                    validity)
+            Feature(f"{entity}_rating_{statistic}_{name}", "numeric", f"{text} of the ratings {when}", 
+                    "1..5 stars", validity)
             for statistic, text in (
                 ("mean", "mean"),
                 ("deviation", "standard deviation (population)"),
@@ -75,7 +75,8 @@ def _activity(entity: str, events: str) -> tuple[Feature, ...]:
                     f"until a rental enters or leaves {long} days", 1.0)
             for short, long in TRENDS
         ),
-        Feature(f"{entity}_last_rental_at", "time", "when the last rental was", "seconds since 1970", ALL_TIME),
+        Feature(f"{entity}_last_rental_at", "time", "when the last rental was", "seconds since 1970",
+                ALL_TIME),
     )  # fmt: skip
 
 
@@ -127,14 +128,16 @@ USER_RECENCY_FEATURES = (
             REQUEST),
 )  # fmt: skip
 RENTAL_RECENCY_FEATURES = (
-    Feature("rental_recency_days", "numeric", "whole days from its last rental to the request", "days", REQUEST),
+    Feature("rental_recency_days", "numeric", "whole days from its last rental to the request", "days",
+            REQUEST),
 )  # fmt: skip
 MATCH_FEATURES = (
     Feature("match_category_affinity", "numeric", "share of the user's rentals in the rental's category",
             "share", REQUEST, 0.0),
     Feature("match_size_affinity", "numeric", "share of the user's rentals of the rental's size", "share",
             REQUEST, 0.0),
-    Feature("match_size_difference", "numeric", "the rental's size less the user's mean size", "size", REQUEST),
+    Feature("match_size_difference", "numeric", "the rental's size less the user's mean size", "size",
+            REQUEST),
     Feature("match_price_difference", "numeric", "the rental's price less the user's mean price", "currency",
             REQUEST),
 )  # fmt: skip

@@ -4,9 +4,10 @@ Each takes lists of equal length by name, None or NaN where a value is missing, 
 """
 
 import json
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from feature_repo.views import size_label
 
 Columns = dict[str, list[Any]]
 
@@ -14,6 +15,13 @@ SECONDS_PER_DAY = 86_400
 
 AFFINITY_PRIOR_RENTALS = 2.0
 """Rentals of another kind that are added to a share's total: one rental is not yet a taste."""
+
+CLOCK_TOLERANCE_SECONDS = 300
+"""How far the clock of who asks may be behind that of who rented; well-kept clocks differ by less."""
+
+
+class RequestFeatureError(ValueError):
+    """A stored value is not what its feature promises; the message names the remedy."""
 
 
 def user_recency(inputs: Columns) -> Columns:
@@ -61,21 +69,41 @@ def category_position(inputs: Columns) -> Columns:
 
 
 def _days(inputs: Columns, last: str) -> list[float | None]:
-    return _each(lambda now, then: float((now - then) // SECONDS_PER_DAY), inputs, "requested_at", last)
+    return _each(_whole_days, inputs, "requested_at", last)
+
+
+def _whole_days(now: float, then: float) -> float | None:
+    """Days from ``then`` to ``now``; None if what is stored is of a later time than the one asked for."""
+    if now < then - CLOCK_TOLERANCE_SECONDS:
+        return None
+    return float(max(now - then, 0.0) // SECONDS_PER_DAY)
 
 
 def _shares(inputs: Columns, counts: str, value: str, total: str) -> list[float | None]:
-    return [
-        _share(*row) for row in zip(inputs[counts], inputs[value], inputs[total], strict=True)
-    ]  # a missing value has no share, missing counts are no rentals
+    rows = zip(inputs[counts], inputs[value], inputs[total], strict=True)
+    return [_share(counts, *row) for row in rows]
 
 
-def _share(counts: str | None, value: Any, total: float | None) -> float | None:
+def _share(column: str, counts: str | None, value: Any, total: float | None) -> float | None:
+    """A missing value has no share; missing counts are no rentals."""
     if _missing(value):
         return None
-    name = f"{value:g}" if isinstance(value, float) else value
-    number = 0 if _missing(counts) or counts is None else json.loads(counts).get(name, 0)
-    return number / ((0.0 if _missing(total) or total is None else total) + AFFINITY_PRIOR_RENTALS)
+    label = value if isinstance(value, str) else size_label(value)
+    number = 0 if counts is None or _missing(counts) else _count(column, counts, label)
+    return number / ((0.0 if total is None or _missing(total) else total) + AFFINITY_PRIOR_RENTALS)
+
+
+def _count(column: str, counts: str, label: str) -> int:
+    try:
+        number = json.loads(counts).get(label, 0)
+    except (AttributeError, RecursionError, ValueError):
+        number = None
+    if type(number) is not int or number < 0:
+        raise RequestFeatureError(
+            f"{column} is not JSON from value to count: {counts[:80]!r}; compute the view's features again, "
+            "or push a right value"
+        )
+    return number
 
 
 def _difference(first: float, second: float) -> float:
@@ -96,4 +124,4 @@ def _each(function: Callable[..., float | None], inputs: Columns, *names: str) -
 
 
 def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or value != value  # NaN of any width is unlike itself

@@ -1,7 +1,10 @@
 """Contracts of the lake's tables, checked at every boundary."""
 
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 RATING_SCALE = (1.0, 5.0)
@@ -62,21 +65,37 @@ def conform(frame: pd.DataFrame, table: str) -> pa.Table:
     """Return ``frame`` as an Arrow table of exactly the contract's columns and types.
 
     Raises:
-        SchemaError: columns are missing, hold values of another type, or hold nulls where none may be.
+        SchemaError: columns are missing, hold values of another type, times without a time zone or infinite
+            numbers, or hold nulls where none may be.
     """
     columns, faults = [], []
     for field in TABLES[table]:
         if field.name not in frame:
             faults.append(f"column {field.name!r} is missing")
             continue
+        if field.type == TIMESTAMP and (bare := _without_zone(frame[field.name])):
+            faults.append(
+                f"column {field.name!r} holds {len(bare)} values that are no times with a time zone, such "
+                f"as {bare[0]!r}: say of which zone they are by .dt.tz_localize(...)"
+            )
+            continue
         try:
             column = pa.Array.from_pandas(frame[field.name], type=field.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        except (pa.ArrowException, UnicodeEncodeError) as error:
             faults.append(f"column {field.name!r} is not {field.type}: {error}")
             continue
         if column.null_count and not field.nullable:
             faults.append(f"column {field.name!r} holds {column.null_count} nulls")
+        if field.type == pa.float64() and (infinite := pc.sum(pc.is_inf(column)).as_py()):
+            faults.append(f"column {field.name!r} holds {infinite} infinite numbers")
         columns.append(column)
     if faults:
         raise SchemaError(f"table {table!r} breaks its contract: " + "; ".join(faults))
     return pa.Table.from_arrays(columns, schema=TABLES[table])
+
+
+def _without_zone(values: pd.Series) -> list[Any]:
+    """The values that are not a moment; Arrow would take a bare number or a local time as UTC."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype):
+        return []
+    return [value for value in values.astype(object).dropna() if getattr(value, "tzinfo", None) is None]

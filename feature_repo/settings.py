@@ -27,7 +27,7 @@ class FeatureSettings(BaseSettings):
     """Partitions of a Spark shuffle; a small multiple of the cores."""
 
     online_store_url: str = ""
-    """``redis://HOST:PORT`` puts online features into Redis; empty keeps them in SQLite under ``home``."""
+    """Online features: ``redis://HOST:PORT``, ``postgresql://…``, or empty for SQLite under ``home``."""
 
     @property
     def lake(self) -> Path:

@@ -14,12 +14,14 @@ from feature_repo.names import (
     ON_DEMAND_VIEWS,
     RECOMMENDER_RENTAL_FEATURES,
     RECOMMENDER_USER_FEATURES,
+    USER_VIEW,
     VIEWS,
     Feature,
 )
 from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from feast import FeatureStore
 
 BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
@@ -31,23 +33,37 @@ class StoreError(RuntimeError):
 
 
 def open_store(settings: FeatureSettings) -> "FeatureStore":
-    """Open the store of ``feature_store.yaml`` under ``settings.home``, with Redis online where it is set."""
+    """Open the store of ``feature_store.yaml`` under ``settings.home``, with the settings' online store.
+
+    Raises:
+        StoreError: the settings name an online store that is not known.
+    """
     os.environ["RENTALS_HOME"] = str(settings.home)
     from feast import FeatureStore, RepoConfig
 
     file = CHECKOUT / "feature_repo" / "feature_store.yaml"
     config = yaml.safe_load(os.path.expandvars(file.read_text()))
     if settings.online_store_url:
-        config["online_store"] = {
-            "type": "redis",
-            "connection_string": settings.online_store_url.removeprefix("redis://"),
-        }
+        config["online_store"] = _online_store(settings.online_store_url)
     (settings.home / "feast").mkdir(parents=True, exist_ok=True)
     opened = FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
     # Feast says with every call that its Spark store is young. Its import sets a filter, so ours comes after.
     importlib.import_module("feast.infra.offline_stores.contrib.spark_offline_store.spark")
+    warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
     warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
     return opened
+
+
+def _online_store(url: str) -> dict[str, str]:
+    scheme = url.partition("://")[0]
+    if scheme in ("redis", "rediss", "unix"):
+        return {"type": "feature_repo.packed.redis.PackedRedisOnlineStore", "url": url}
+    if scheme in ("postgresql", "postgres"):
+        return {"type": "feature_repo.packed.postgres.PackedPostgresOnlineStore", "url": url}
+    raise StoreError(
+        f"RENTALS_ONLINE_STORE_URL begins with {scheme!r}: give redis://HOST:PORT, "
+        "postgresql://USER@HOST/DATABASE, or nothing for SQLite"
+    )
 
 
 def register(store: "FeatureStore") -> None:
@@ -64,9 +80,7 @@ def register(store: "FeatureStore") -> None:
     )
 
 
-def as_of_events(
-    store: "FeatureStore", events: pd.DataFrame, service: str = FEATURE_SERVICE
-) -> pd.DataFrame:
+def as_of_events(store: "FeatureStore", events: pd.DataFrame, service: str = FEATURE_SERVICE) -> pd.DataFrame:
     """Point-in-time join: each event with the features as of ``event_timestamp``, its own rating not in them.
 
     Args:
@@ -79,7 +93,7 @@ def as_of_events(
     Returns:
         The same rows in order of time, with the features of the service.
     """
-    joined = _as_of(store, events, store.get_feature_service(service))
+    joined = as_of(store, events, store.get_feature_service(service))
     if len(joined) != len(events):
         raise StoreError(
             f"the point-in-time join made {len(joined)} rows of {len(events)}: event ids are not unique"
@@ -87,8 +101,49 @@ def as_of_events(
     return joined.sort_values(["event_timestamp", "rating_id"], ignore_index=True)
 
 
+def features_as_of(store: "FeatureStore", requests: pd.DataFrame) -> pd.DataFrame:
+    """Recompute the user features of requests, by the same point-in-time join that makes training sets.
+
+    Args:
+        requests: one row per request and time: ``request_id``, ``user_id``, ``event_timestamp`` (UTC), and
+            ``requested_at`` (seconds since 1970) where the request was made at another time.
+
+    Returns:
+        The same rows in any order, with the user features as of ``event_timestamp``: those of the latest row
+        of the history at or before it, missing for a user whom the history does not know then.
+
+    Raises:
+        StoreError: the features are not registered.
+    """
+    from feast.errors import FeatureViewNotFoundException
+
+    try:
+        joined = as_of(store, requests, references(RECOMMENDER_USER_FEATURES))
+    except FeatureViewNotFoundException as error:
+        raise StoreError(f"the features are not registered ({error}): run `make features`") from error
+    if len(joined) != len(requests):
+        raise StoreError(f"the point-in-time join made {len(joined)} rows of {len(requests)} requests")
+    return joined
+
+
+def materialized_until(store: "FeatureStore") -> list[pd.Timestamp]:
+    """The times up to which user features have been brought online so far, latest first, each once.
+
+    Raises:
+        StoreError: the features are not registered.
+    """
+    from feast.errors import FeatureViewNotFoundException
+
+    try:
+        view = store.get_feature_view(USER_VIEW)
+    except FeatureViewNotFoundException as error:
+        raise StoreError(f"the features are not registered ({error}): run `make features`") from error
+    ends = {pd.Timestamp(end).tz_convert("UTC") for _, end in view.materialization_intervals}
+    return sorted(ends, reverse=True)
+
+
 def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd.Timestamp]) -> pd.DataFrame:
-    """The whole catalogue as of each time: ``snapshot_at``, ``rental_id`` and the recommender's rental features.
+    """The whole catalogue as of each time: ``snapshot_at``, ``rental_id``, the recommender's rental features.
 
     A rental belongs to a snapshot if it was listed before that time.
     """
@@ -99,7 +154,7 @@ def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd
     ]
     if not frames:
         raise StoreError("no rental was listed before any of the catalogue's times: check the period")
-    joined = _as_of(store, pd.concat(frames, ignore_index=True), references(RECOMMENDER_RENTAL_FEATURES))
+    joined = as_of(store, pd.concat(frames, ignore_index=True), references(RECOMMENDER_RENTAL_FEATURES))
     joined = joined.rename(columns={"event_timestamp": "snapshot_at"})
     return joined.sort_values(["snapshot_at", "rental_id"], ignore_index=True)
 
@@ -110,11 +165,13 @@ def references(features: tuple[Feature, ...]) -> list[str]:
     return [f"{view_of[feature.name]}:{feature.name}" for feature in features]
 
 
-def _as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.DataFrame:
+def as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.DataFrame:
     """Feast's historical features of ``events``, the request's inputs filled in from the event."""
     # Spark's conversion takes no pandas extension types and no nanoseconds.
     times = events["event_timestamp"].astype("datetime64[us, UTC]")
-    entities = events.assign(event_timestamp=times, requested_at=times.astype("int64") / 1e6)
+    entities = events.assign(event_timestamp=times)
+    if "requested_at" not in events:
+        entities["requested_at"] = times.astype("int64") / 1e6
     if "purpose" in events:
         entities["requested_purpose"] = events["purpose"]
     joined = store.get_historical_features(entity_df=entities, features=features).to_df()
@@ -125,6 +182,27 @@ def _as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.Dat
 def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
     """Write the latest features before or at ``until`` (UTC) into the online store."""
     store.materialize(start_date=BEGINNING.to_pydatetime(), end_date=until.to_pydatetime())
+
+
+def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
+    """Write rows of a view online, each readable at once; an older one never replaces a newer one.
+
+    Args:
+        store: an open store with one of the ``packed`` online stores.
+        view: name of a registered feature view.
+        table: columns are the join key, ``event_timestamp`` (UTC) and every feature of the view.
+
+    Raises:
+        StoreError: the store's online store is not a packed one.
+        ValueError: a column is missing or does not fit, a key or time is null, a time is in the future.
+        OnlineStoreError: the online store does not answer.
+    """
+    from feature_repo.packed.store import PackedOnlineStore
+
+    online = store._get_provider().online_store
+    if not isinstance(online, PackedOnlineStore):
+        raise StoreError(f"{type(online).__name__} takes no Arrow table: name a packed online store")
+    online.online_write_table(store.config, store.get_feature_view(view), table)
 
 
 def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:
@@ -168,6 +246,8 @@ class OnlineFeatures:
         self, features: tuple[Feature, ...], entities: dict[str, list[str]], at: pd.Timestamp | None
     ) -> list[dict[str, float | str | None]]:
         (keys,) = entities.values()
+        if not keys:
+            return []
         requested_at = (at or pd.Timestamp.now("UTC")).timestamp()
         answer: dict[str, list[Any]] = self._store.get_online_features(
             features=references(features),

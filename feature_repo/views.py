@@ -3,6 +3,7 @@
 This is the one definition for both engines: the batch job reads it as Spark columns, the stream as arrays.
 """
 
+import struct
 from dataclasses import dataclass
 
 from feature_repo.names import CATEGORY_VIEW, PURPOSE_VIEW, RENTAL_VIEW, USER_VIEW
@@ -69,3 +70,24 @@ VIEW_DEFINITIONS = (
     ),
     View(PURPOSE_VIEW, prefix="purpose", key="purpose", counted=("category",)),
 )
+
+
+def size_label(size: float) -> str:
+    """Return the text under which a size is counted: the shortest that names the float32 next to it.
+
+    Sizes are computed with in float64 but stored, and read from Feast, as float32. Both have the same label;
+    no two sizes that float32 tells apart share one.
+    """
+    (stored,) = struct.unpack("f", struct.pack("f", size + 0.0))  # no size is -0
+    for digits in range(FLOAT32_SAFE_DIGITS, FLOAT32_ALL_DIGITS):
+        label = f"{stored:.{digits}g}"
+        if struct.pack("f", float(label)) == struct.pack("f", stored):
+            return label
+    return f"{stored:.{FLOAT32_ALL_DIGITS}g}"
+
+
+FLOAT32_SAFE_DIGITS = 6
+"""Decimal digits of a number that float32 always keeps."""
+
+FLOAT32_ALL_DIGITS = 9
+"""Decimal digits that always name one float32."""

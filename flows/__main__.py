@@ -1,7 +1,11 @@
-"""The commands behind make: `python -m flows demo`, `run FLOW` and `up`; an error is one line."""
+"""The commands behind make: `python -m flows demo`, `run FLOW`, `up` and `skew`; an error is one line."""
 
 import argparse
 import sys
+import traceback
+
+CANNOT_TELL = 2
+"""Exit status of `skew` when nothing could be compared: 1 says that there is a skew."""
 
 ROOMS = ("feature_repo", "models", "serving", "monitoring", "flows")
 
@@ -17,6 +21,8 @@ def main() -> int:
     run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE")
     up = commands.add_parser("up", help="serve a version with all the traffic, without training")
     up.add_argument("--version", type=int, help="registered version; the last champion without it")
+    skew = commands.add_parser("skew", help="served features beside recomputed ones; 1: skew, 2: cannot tell")
+    skew.add_argument("--since", default="", help="requests before this time (YYYY-MM-DDTHH:MM) are left out")
     arguments = parser.parse_args()
     try:
         if arguments.command == "demo":
@@ -27,14 +33,16 @@ def main() -> int:
             from flows.runs import start
 
             start(arguments.flow, **dict(arguments.parameters))
+        elif arguments.command == "skew":
+            return _skew(arguments.since)
         else:
             _up(arguments.version)
     except Exception as error:
         # The errors that our own rooms raise name their remedy; any other one is a fault of the code.
         if type(error).__module__.split(".")[0] not in ROOMS:
-            raise
+            traceback.print_exc()
         print(f"\nerror: {error}", file=sys.stderr)
-        return 1
+        return CANNOT_TELL if arguments.command == "skew" else 1
     return 0
 
 
@@ -43,6 +51,13 @@ def _parameter(text: str) -> tuple[str, str]:
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _skew(since: str) -> int:
+    from flows.parameters import moment
+    from flows.skew import run
+
+    return run(moment(since, "since"))
 
 
 def _up(version: int | None) -> None:

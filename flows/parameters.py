@@ -23,6 +23,20 @@ def day(text: str, name: str) -> pd.Timestamp | None:
         raise ParameterError(f"--{name} is {text!r}: give a date as YYYY-MM-DD") from error
 
 
+def moment(text: str, name: str) -> pd.Timestamp | None:
+    """Read a time such as ``2024-05-01T12:30``, UTC where it names no zone; None for an empty text.
+
+    Raises:
+        ParameterError: it is not such a time.
+    """
+    if not text:
+        return None
+    try:
+        return pd.Timestamp(pd.to_datetime(text, format="ISO8601", utc=True))
+    except ValueError as error:
+        raise ParameterError(f"--{name} is {text!r}: give a time as YYYY-MM-DDTHH:MM") from error
+
+
 def shares(text: str) -> tuple[int, ...]:
     """Read rising shares of traffic in percent, such as ``1,10,100``.
 

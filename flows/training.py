@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from feature_repo import lake
-from feature_repo.names import FEATURE_SERVICE, RENTAL_FEATURES, USER_FEATURES, Feature
+from feature_repo.names import (
+    FEATURE_SERVICE,
+    RECOMMENDER_RENTAL_FEATURES,
+    RECOMMENDER_USER_FEATURES,
+    Feature,
+)
 from feature_repo.settings import FeatureSettings
 from flows.settings import CHECKOUT, FlowSettings
 from models.columns import Columns
@@ -93,10 +98,10 @@ def feature_columns() -> Columns:
         return tuple(feature.name for feature in features if feature.kind == kind)
 
     return Columns(
-        user_numeric=named(USER_FEATURES, "numeric"),
-        user_categorical=named(USER_FEATURES, "categorical"),
-        rental_numeric=named(RENTAL_FEATURES, "numeric"),
-        rental_categorical=named(RENTAL_FEATURES, "categorical"),
+        user_numeric=named(RECOMMENDER_USER_FEATURES, "numeric"),
+        user_categorical=named(RECOMMENDER_USER_FEATURES, "categorical"),
+        rental_numeric=named(RECOMMENDER_RENTAL_FEATURES, "numeric"),
+        rental_categorical=named(RECOMMENDER_RENTAL_FEATURES, "categorical"),
     )
 
 

@@ -41,6 +41,8 @@ class Column:
     unique: bool = False
     limits: tuple[float, float] | None = None
     """Smallest and largest accepted number, both included."""
+    not_before: str = ""
+    """A timestamp column of the same row that must not be later."""
 
 
 def _required(name: str, kind: Kind) -> Column:
@@ -76,6 +78,6 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("source_rating", "number"),
         Column("purpose", "text"),
         _required("event_timestamp", "timestamp"),
-        _required("arrived_at", "timestamp"),
+        Column("arrived_at", "timestamp", required=True, not_before="event_timestamp"),
     ),
 }

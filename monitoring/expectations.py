@@ -18,6 +18,9 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 CLOCK_TOLERANCE = timedelta(days=1)
 """How far ahead of this clock a time may lie: a source may write local days as UTC."""
 
+CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+"""Line ends, NUL and the like: in an identifier a sign of a broken export, and some stores refuse them."""
+
 REASONS_SHOWN = 3
 """Reasons named in an error; the rest is in the report."""
 
@@ -156,12 +159,17 @@ def _expectations(gx: Any, column: Column, now: datetime) -> list[Any]:
             "unique": unique,
         }
 
-    says = {"number": "a number", "timestamp": "a timestamp"}.get(column.kind, "text")
+    says = {"number": "a number", "timestamp": "a timestamp with a time zone"}.get(column.kind, "text")
     found = [expect.ExpectColumnValuesToBeNull(column=name + _UNREADABLE, meta=meta(says))]
     if column.required:
         found.append(expect.ExpectColumnValuesToNotBeNull(column=name + _GIVEN, meta=meta("present")))
     if column.kind == "identifier":
-        found.append(expect.ExpectColumnValuesToMatchRegex(column=name, regex=r"\S", meta=meta("not blank")))
+        found += [
+            expect.ExpectColumnValuesToMatchRegex(column=name, regex=r"\S", meta=meta("not blank")),
+            expect.ExpectColumnValuesToNotMatchRegex(
+                column=name, regex=CONTROL_CHARACTERS, meta=meta("free of control characters")
+            ),
+        ]
     if column.kind in ("identifier", "text"):
         found.append(
             expect.ExpectColumnValueLengthsToBeBetween(
@@ -176,6 +184,16 @@ def _expectations(gx: Any, column: Column, now: datetime) -> list[Any]:
                 min_value=EARLIEST,
                 max_value=latest,
                 meta=meta(f"within {EARLIEST:%Y-%m-%d}..tomorrow"),
+            )
+        )
+    if column.not_before:
+        found.append(
+            expect.ExpectColumnPairValuesAToBeGreaterThanB(
+                column_A=name,
+                column_B=column.not_before,
+                or_equal=True,
+                ignore_row_if="either_value_is_missing",
+                meta=meta(f"not before {column.not_before}"),
             )
         )
     if column.limits:

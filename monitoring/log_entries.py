@@ -26,6 +26,7 @@ PREDICTIONS = pa.schema(
         "predicted_ratings": pa.list_(_NUMBER),
         "latency_ms": _NUMBER,
         "timestamp": _TIMESTAMP,
+        "features_failure": _TEXT,
     }
 )
 FEEDBACK = pa.schema(
@@ -55,6 +56,8 @@ class Prediction:
     predicted_ratings: Sequence[float]
     latency_ms: float
     timestamp: datetime
+    features_failure: str | None = None
+    """Why the feature store did not answer: ``features`` are then those of an unknown user."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.rental_ids), len(self.scores), len(self.predicted_ratings)}
@@ -92,11 +95,12 @@ def as_row(entry: Prediction | Feedback) -> dict[str, Any]:
     """Return the entry as its schema stores it; features become JSON text, null where not finite."""
     row = dict(vars(entry))
     if "features" in row:
-        row["features"] = json.dumps({name: _plain(value) for name, value in row["features"].items()})
+        row["features"] = json.dumps({name: as_stored(value) for name, value in row["features"].items()})
     return row
 
 
-def _plain(value: Any) -> Any:
+def as_stored(value: Any) -> str | int | float | bool | None:
+    """Return a feature's value as the log stores it: null where not finite, text where JSON has no type."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

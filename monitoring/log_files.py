@@ -41,6 +41,8 @@ def append(rows: list[dict[str, Any]], schema: pa.Schema, folder: Path) -> None:
 def read(schema: pa.Schema, folder: Path, since: datetime | None) -> pa.Table:
     """Return all rows at or after ``since``, oldest first; no rows where nothing was written yet.
 
+    Columns which ``schema`` has gained since a file was written are null in its rows.
+
     Raises:
         ValueError: ``since`` has no time zone.
         LogFileError: a file is damaged.
@@ -48,7 +50,7 @@ def read(schema: pa.Schema, folder: Path, since: datetime | None) -> pa.Table:
     if since is not None and since.tzinfo is None:
         raise ValueError("'since' has no time zone; pass datetime.now(UTC) or another aware time")
     tables = [_read_file(path) for path in _files(folder, since)]
-    table = pa.concat_tables(tables) if tables else schema.empty_table()
+    table = pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
     if since is not None:
         table = table.filter(pc.field("timestamp") >= pa.scalar(since, schema.field("timestamp").type))
     return table.sort_by("timestamp")

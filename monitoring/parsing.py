@@ -1,5 +1,7 @@
 """Values as they arrive, read as the kinds that the contracts promise."""
 
+import re
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -8,13 +10,19 @@ import pyarrow as pa
 
 from monitoring.contracts import Kind
 
+_TIME_WITH_ZONE = re.compile(r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)\s*$")
+
+_LARGEST_WHOLE_NUMBER = 2**63
+"""Past it a whole number of JSON fits no number of a table."""
+
 
 def parse(values: pd.Series, kind: Kind) -> tuple[pd.Series, pd.Series]:
     """Read a column as ``kind``.
 
     Returns:
         The values as text, float64 or microsecond UTC timestamps, null where they are missing or unreadable;
-        and a boolean column that marks the unreadable ones. Times without a zone are taken as UTC.
+        and a boolean column that marks the unreadable ones. A time without a zone is unreadable: to take it
+        as UTC would be a guess, hours off and sometimes a day.
     """
     if kind == "number":
         parsed = _numbers(values)
@@ -27,22 +35,33 @@ def parse(values: pd.Series, kind: Kind) -> tuple[pd.Series, pd.Series]:
 
 def _numbers(values: pd.Series) -> pd.Series:
     if values.dtype == object:
-        # True and False would pass as 1 and 0, the ends of a rating scale.
-        values = values.mask(values.map(lambda value: isinstance(value, bool | np.bool_)).astype(bool))
+        values = values.mask(values.map(_is_no_number).astype(bool))
     elif pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
         values = values.astype(object).mask(values.map(lambda value: not isinstance(value, str)).astype(bool))
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     return numbers.replace([np.inf, -np.inf], np.nan)
 
 
+def _is_no_number(value: Any) -> bool:
+    if isinstance(value, bool | np.bool_):
+        # They would pass as 1 and 0, the ends of a rating scale.
+        return True
+    return isinstance(value, int) and abs(value) > _LARGEST_WHOLE_NUMBER
+
+
 def _timestamps(values: pd.Series) -> pd.Series:
-    if pd.api.types.is_numeric_dtype(values):
-        # A bare number has no unit: seconds and nanoseconds would both land on a plausible-looking day.
-        values = pd.Series(pd.NaT, index=values.index)
-    elif values.dtype == object:
-        values = values.mask(values.map(lambda value: isinstance(value, int | float)).astype(bool))
+    if not isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.astype(object)
+        values = values.where(values.map(_has_zone).astype(bool), None)
     times = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     return times.dt.floor("us").astype("datetime64[us, UTC]")
+
+
+def _has_zone(value: Any) -> bool:
+    # A bare number has no unit either: seconds and nanoseconds would both land on a plausible-looking day.
+    if isinstance(value, str):
+        return bool(_TIME_WITH_ZONE.search(value))
+    return isinstance(value, datetime) and value.tzinfo is not None
 
 
 def _text(values: pd.Series) -> pd.Series:

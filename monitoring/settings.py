@@ -40,3 +40,11 @@ class MonitoringSettings(BaseSettings):
 
     log_interval_seconds: float = Field(default=0.25, gt=0)
     """Least time between two files of the prediction log: fresh enough for a canary, few enough files."""
+
+    skew_threshold: float = Field(default=0.001, ge=0, lt=1)
+    """Share of the served values of any one feature that may differ from the recomputed ones. Both come from
+    one history, so that all should be equal; one in a thousand is left for requests which were answered
+    while new features were on their way."""
+
+    skew_sample: int = Field(default=2_000, ge=1)
+    """Logged requests which `make skew` recomputes: enough to see a share of one in a thousand."""

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from feature_repo.names import RENTAL_FEATURES, USER_FEATURES
+from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_USER_FEATURES
 
 T = TypeVar("T")
 FeatureValues = Mapping[str, float | str | None]
@@ -14,8 +14,8 @@ FeatureValues = Mapping[str, float | str | None]
 REOPEN_SECONDS = 10.0
 """Time after which a store that cannot be opened, or fails, is opened anew: that costs a part of a second."""
 
-NO_USER_FEATURES: FeatureValues = {feature.name: None for feature in USER_FEATURES}
-NO_RENTAL_FEATURES: FeatureValues = {feature.name: None for feature in RENTAL_FEATURES}
+NO_USER_FEATURES: FeatureValues = {feature.name: None for feature in RECOMMENDER_USER_FEATURES}
+NO_RENTAL_FEATURES: FeatureValues = {feature.name: None for feature in RECOMMENDER_RENTAL_FEATURES}
 
 
 class FeatureStore(Protocol):
@@ -24,8 +24,8 @@ class FeatureStore(Protocol):
     def user(self, user_id: str) -> Mapping[str, float | str | None]:
         """Features of a user by name, None where unknown."""
 
-    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
-        """Features of a rental by name, None where unknown."""
+    def rentals(self, rental_ids: list[str]) -> Sequence[Mapping[str, float | str | None]]:
+        """Features of rentals by name, in order, None where unknown."""
 
 
 class FeaturesUnavailableError(RuntimeError):
@@ -76,11 +76,12 @@ class OnlineFeatureReader:
         """
         now = time.monotonic()
         kept = {name: entry for name in rental_ids if (entry := self._rentals.get(name)) and entry[0] > now}
-        missing = [name for name in rental_ids if name not in kept]
+        missing = [name for name in dict.fromkeys(rental_ids) if name not in kept]
         if missing:
 
             def read(store: FeatureStore) -> dict[str, FeatureValues]:
-                return {name: {**NO_RENTAL_FEATURES, **store.rental(name)} for name in missing}
+                answers = zip(missing, store.rentals(missing), strict=True)
+                return {name: {**NO_RENTAL_FEATURES, **values} for name, values in answers}
 
             found = await self._run(read)
             fresh = {name: (now + self._cache_seconds, values) for name, values in found.items()}

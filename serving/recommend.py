@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from feature_repo.names import USER_FEATURES
+from feature_repo.names import RECOMMENDER_USER_FEATURES
 from feature_repo.schema import RATING_SCALE
 from monitoring.prediction_log import Prediction, PredictionLog
 from serving.envoy import PREDICTOR_HEADER, USER_HEADER, seldon_prefix
@@ -77,7 +77,7 @@ def model_inputs(user_id: str, purpose: str | None, features: FeatureValues) -> 
     An unknown user gets what a known one had before the first rental, as the model has learned it.
     """
     inputs: dict[str, float | str] = {"user_id": user_id, "purpose": purpose or ""}
-    for feature in USER_FEATURES:
+    for feature in RECOMMENDER_USER_FEATURES:
         value = features.get(feature.name)
         if feature.kind == "numeric":
             initial = math.nan if feature.initial is None else feature.initial
@@ -145,16 +145,17 @@ class Recommender:
             NoAnswerError: neither the predictor of this user nor another one answers properly.
         """
         request_id = uuid.uuid4().hex
-        features, degraded = NO_USER_FEATURES, None
+        features, features_failure = NO_USER_FEATURES, None
         try:
             features = await self._features.user(user_id)
         except FeaturesUnavailableError as error:
-            degraded = str(error)
+            features_failure = str(error)
+        degraded = features_failure
         inputs = model_inputs(user_id, purpose, features)
-        predictor, ranking, failure = await self._attempt(request_id, inputs, k, None)
+        predictor, ranking, failure = await self._attempt(request_id, inputs, features_failure, k, None)
         if ranking is None and (other := self._other_predictor(predictor)):
             degraded = f"predictor {predictor} failed: {failure}"
-            predictor, ranking, failure = await self._attempt(request_id, inputs, k, other)
+            predictor, ranking, failure = await self._attempt(request_id, inputs, features_failure, k, other)
         if ranking is None:
             raise NoAnswerError(f"predictor {predictor} failed: {failure}")
         attributes: list[FeatureValues] = [NO_RENTAL_FEATURES] * len(ranking.rental_ids)
@@ -183,7 +184,12 @@ class Recommender:
         )
 
     async def _attempt(
-        self, request_id: str, inputs: dict[str, float | str], k: int, pin: str | None
+        self,
+        request_id: str,
+        inputs: dict[str, float | str],
+        features_failure: str | None,
+        k: int,
+        pin: str | None,
     ) -> tuple[str, Ranking | None, str]:
         """Ask one predictor; return its name and a ranking of at most ``k``, or why there is none."""
         started = time.perf_counter()
@@ -217,6 +223,7 @@ class Recommender:
                 predicted_ratings=shown.predicted_ratings,
                 latency_ms=(time.perf_counter() - started) * 1000,
                 timestamp=datetime.now(UTC),
+                features_failure=features_failure,
             )
         )
         return predictor, ranking, failure

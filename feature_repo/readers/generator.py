@@ -278,7 +278,7 @@ def _purposes(rng: np.random.Generator, after: np.ndarray) -> np.ndarray:
 
 def _known_at(rng: np.random.Generator, when: np.ndarray) -> np.ndarray:
     """Return when each rating became known: seconds after it happened, a few hours to days."""
-    late = np.exp(rng.uniform(*np.log(LATE_SECONDS), len(when)))
+    late = np.exp(rng.uniform(np.log(LATE_SECONDS[0]), np.log(LATE_SECONDS[1]), len(when)))
     delay = np.where(
         rng.random(len(when)) < LATE_ARRIVAL_SHARE, late, rng.uniform(*PROMPT_SECONDS, len(when))
     )

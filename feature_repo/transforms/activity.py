@@ -30,11 +30,11 @@ class Prior:
 
 
 RATING_PRIOR = Prior(mean=4.0, weight=5.0)
-"""Ratings of things that people paid for are high; five of them, because that is where a mean of one's own begins
-to say more than the prior (standard error of a rating about 1 star, of the means between rentals about .45)."""
+"""Ratings of what people paid for are high: four stars. Five of them weigh as much as the first five of one's
+own, so that a single bad rating moves a rental by half a star and not to the end of the list."""
 
 STEADY_RATE = 1 / 365
-"""Rentals a day that are added to both rates of a trend: one a year, so that a trend of nothing is steady (1)."""
+"""Rentals a day that are added to both rates of a trend: one a year, so that a trend of nothing is steady."""
 
 
 def columns(view: View, rows: Rows) -> dict[str, np.ndarray]:
@@ -64,7 +64,7 @@ def columns(view: View, rows: Rows) -> dict[str, np.ndarray]:
     for index, measure in enumerate(MEASURES):
         start = len(SPANS) * len(PER_SPAN) + index * len(PER_MEASURE)
         found[f"{prefix}_{measure}_mean"], found[f"{prefix}_{measure}_deviation"] = _mean_and_deviation(
-            *rows.totals[:, start : start + len(PER_MEASURE)].T, AMOUNT_RESOLUTION
+            rows.totals[:, start], rows.totals[:, start + 1], rows.totals[:, start + 2], AMOUNT_RESOLUTION
         )
     for index, attribute in enumerate(view.counted):
         counted = rows.counted[index]

@@ -1,6 +1,6 @@
-"""The batch engine: Spark brings the events of each key together in order, and folds them a chunk at a time."""
+"""The batch engine: Spark brings the events of each key together in order and folds them chunk by chunk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from feature_repo.names import VIEWS
 from feature_repo.transforms.activity import ARROW_TYPES, table
-from feature_repo.transforms.running import EVENTS, MEASURES, STATE, State, advance
+from feature_repo.transforms.running import MEASURES, STATE, State, advance
 from feature_repo.views import View
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ CHUNK_ROWS = 50_000
 
 
 def known_at() -> Column:
-    """When a rating was known, in microseconds: it had happened and, where its arrival is recorded, arrived."""
+    """When a rating was known, in microseconds: it had happened and, if its arrival is recorded, arrived."""
     return F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp"))
 
 
 def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
-    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, as far as known when it was.
+    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, if known by then.
 
-    They are null where the rental is unknown, or was listed only after the rating was known: a rating stays as it
-    was first seen. ``ratings`` must have ``known_at``.
+    They are null if the rental is unknown, or was listed only after the rating was known: a rating stays as
+    it was first seen. ``ratings`` must have ``known_at``.
     """
     attributes = rentals.select(
         F.col("rental_id").alias("listed"), F.unix_micros("listed_at").alias("since"), *ATTRIBUTES
@@ -80,7 +80,7 @@ def _kept(view: View, measure: str) -> bool:
 
 
 def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = None) -> DataFrame:
-    """Return the feature rows of ``view`` up to ``until`` and, marked by ``is_state``, the state at ``until``.
+    """Return the feature rows of ``view`` up to ``until`` and, marked ``is_state``, the state at ``until``.
 
     Args:
         view: which features.
@@ -94,7 +94,7 @@ def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = No
     else:
         rows = events.unionByName(state, allowMissingColumns=True)
 
-    def folded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def folded(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for part in fold_in_order(view, (pa.Table.from_batches([batch]) for batch in batches), until):
             yield from part.cast(schema).to_batches()
 
@@ -103,7 +103,7 @@ def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = No
     return ordered.mapInArrow(folded, _spark_schema(schema))
 
 
-def fold_in_order(view: View, batches: Iterator[pa.Table], until: int) -> Iterator[pa.Table]:
+def fold_in_order(view: View, batches: Iterable[pa.Table], until: int) -> Iterator[pa.Table]:
     """Fold batches that are sorted by key and time; memory does not grow with a key's number of events.
 
     Yields:
@@ -202,8 +202,8 @@ def _ddl(field: pa.Field) -> str:
 def history_rows(view: View, folded: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
     """Return what ``fold`` gave as the history of ``view``: its key, ``event_timestamp`` and its features.
 
-    A profile is part of the rows from ``joined_at`` or ``listed_at`` on. Rows with ``is_state`` keep the columns
-    of ``running.STATE`` and nothing else; they are null in all others.
+    A profile is part of the rows from ``joined_at`` or ``listed_at`` on. Rows with ``is_state`` keep the
+    columns of ``running.STATE`` and nothing else; they are null in all others.
 
     Args:
         view: whose features.

@@ -1,9 +1,9 @@
 """Running sums of events over windows: the arithmetic of every windowed feature, for batch and stream alike.
 
 An event enters each window one microsecond after it became known, so that no value as of a time contains what
-was learned at that time or later: an event does not see itself, nor its simultaneous neighbours. It leaves the
-window of N days at the midnight (UTC) that begins day N + 1 after the day on which it *happened*: windows move
-at their tail by whole days and at their head by the event (the "sawtooth" of Chronon's accurate aggregations).
+was learned at that time or later: an event does not see itself, nor its simultaneous neighbours. It leaves
+the window of N days at the midnight (UTC) that begins day N + 1 after the day on which it *happened*: windows
+move at their tail by whole days and at their head by the event (the "sawtooth" of Chronon's aggregations).
 An event that becomes known after it would have left a window never enters that window.
 
 A value is therefore the sum of all that entered less all that left. Sums are kept in whole numbers of a fixed
@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_repo.names import WINDOW_DAYS
+from feature_repo.views import size_label
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 NEVER = np.iinfo(np.int64).min
@@ -82,7 +83,7 @@ class State:
 
     keys: list[str] = field(default_factory=list)
     totals: np.ndarray = field(default_factory=lambda: np.zeros((0, WIDTH), np.int64))
-    """``(keys, WIDTH)``: ``PER_SPAN`` for each of ``SPANS``, then ``PER_MEASURE`` for each of ``MEASURES``."""
+    """``(keys, WIDTH)``: ``PER_SPAN`` for each of ``SPANS``, ``PER_MEASURE`` for each of ``MEASURES``."""
 
     last_at: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """``(keys,)``: when the last event happened, or ``NEVER``."""
@@ -327,7 +328,9 @@ def _times_then_value(counted: tuple[str, int]) -> tuple[int, str]:
 def _labels(frame: pd.DataFrame, name: str) -> np.ndarray:
     """Values to count as text, None where there is none or where the row is no event."""
     column = frame[name]
-    labels = column.map("{:g}".format, na_action="ignore") if name in MEASURES else column
+    labels = column
+    if name in MEASURES:
+        labels = column.map({size: size_label(size) for size in column.dropna().unique()})
     return labels.astype(object).where(column.notna() & frame["rating"].notna(), None).to_numpy(object)
 
 

@@ -60,7 +60,6 @@ def test_a_few_ratings_arrive_hours_to_days_late_and_the_others_within_seconds(s
 
 
 def test_arrivals_are_drawn_beside_all_else(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generator, "LATE_ARRIVAL_SHARE", 0.5)
     monkeypatch.setattr(generator, "_ARRIVAL_STREAM", 2)
     other = generator.read()
     assert not other.ratings["arrived_at"].equals(source.ratings["arrived_at"])

@@ -1,4 +1,5 @@
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -62,6 +63,25 @@ def test_ratings_written_before_they_had_an_arrival_are_known_when_they_happen(t
         "new": pd.Timedelta(hours=1),
     }
     assert str(read.arrived_at.dtype) == "datetime64[us, UTC]"
+
+
+def test_rows_land_as_a_batch_without_a_look_at_the_others(tmp_path):
+    for _ in range(2):
+        lake.land(tmp_path, "ratings", "stream-1", conform(ratings("a", "b"), "ratings"))
+    lake.land(tmp_path, "ratings", "stream-2", conform(ratings("c"), "ratings"))
+    assert lake.read(tmp_path, "ratings").rating_id.tolist() == ["a", "b", "c"]
+    assert lake.append(tmp_path, "ratings", "file", ratings("a", "d")) == 1
+    assert sorted(path.name for path in (tmp_path / "ratings").iterdir()) == [
+        "file.parquet",
+        "stream-1.parquet",
+        "stream-2.parquet",
+    ]
+
+
+def test_rows_of_another_table_do_not_land(tmp_path):
+    with pytest.raises(ValueError, match="rating_id"):
+        lake.land(tmp_path, "ratings", "one", pa.table({"user_id": ["u"]}))
+    assert not tables(tmp_path)
 
 
 def test_the_hash_knows_content_and_not_order(tmp_path):
@@ -141,3 +161,40 @@ def test_a_contract_names_every_fault_at_once():
         conform(frame, "ratings")
     for fault in ("'purpose' is missing", "'rating' is not double", "'user_id' holds 1 nulls"):
         assert fault in str(error.value)
+
+
+LOCAL = pd.Timestamp("2020-01-01 12:00")
+
+
+@pytest.mark.parametrize(
+    "times", [LOCAL, [LOCAL.to_pydatetime(), NOON], 1_577_836_800, "2020-01-01T12:00:00Z"]
+)
+def test_what_is_no_time_with_a_zone_is_refused_and_not_taken_as_utc(times):
+    with pytest.raises(
+        SchemaError, match=r"'event_timestamp' holds . values that are no times with a time zone.*tz_localize"
+    ):
+        conform(ratings("a", "b").assign(event_timestamp=pd.Series(times, index=[0, 1])), "ratings")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+def test_a_time_of_any_zone_is_the_same_moment(zone):
+    for times in (NOON.tz_convert(zone), pd.Series([NOON.tz_convert(zone)], dtype=object)):
+        rows = conform(ratings("a").assign(event_timestamp=times), "ratings")
+        assert rows["event_timestamp"].to_pylist() == [NOON.to_pydatetime()]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "fault"),
+    [
+        ("rating", float("inf"), "'rating' holds 1 infinite numbers"),
+        ("rating", float("nan"), "'rating' holds 1 nulls"),
+        ("rating", 10**400, "'rating' is not double"),
+        ("source_rating", -float("inf"), "'source_rating' holds 1 infinite numbers"),
+        ("user_id", "\ud800", "'user_id' is not string"),
+        ("user_id", 4.0, "'user_id' is not string"),
+        ("arrived_at", None, "'arrived_at' holds 1 nulls"),
+    ],
+)
+def test_values_that_would_corrupt_a_feature_break_the_contract(column, value, fault):
+    with pytest.raises(SchemaError, match=fault):
+        conform(ratings("a").assign(**{column: pd.Series([value], dtype=object)}), "ratings")

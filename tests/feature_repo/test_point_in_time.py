@@ -111,7 +111,7 @@ KNOWN_TRAPS = {
     ],
     "other_times": [START + 6 * DAY],
 }
-"""The pair 1, 11 and its mirror at one time, twins, a tie but for a microsecond, a late arrival, a backfill."""
+"""The pair 1, 11 and its mirror at once, twins, a tie but for a microsecond, a late arrival, a backfill."""
 
 
 def drawn(number):
@@ -163,7 +163,7 @@ def append(home, markets, number):
 
 
 def labels(marketplace):
-    """What to ask: of each rating just before and after it was known and when it happened, and of other times."""
+    """What to ask: each rating as of when it happened, was known and just after, and as of other times."""
     asked = []
     for row in landed(marketplace, "ratings"):
         known = max(row["event_timestamp"], row["arrived_at"])
@@ -217,9 +217,7 @@ def oracle(market, label):
     expected = {}
     mine, user = of("user_id"), profile("users", "user_id", "joined_at")
     if mine or user:
-        expected |= {
-            f"user_{name}": user.get(name) for name in ("age", "height_cm", "weight_kg", "segment")
-        }
+        expected |= {f"user_{name}": user.get(name) for name in ("age", "height_cm", "weight_kg", "segment")}
         expected |= activity("user", mine, at) | spread("user_price", mine, "price")
         expected |= spread("user_capacity", mine, "capacity")
         for name in ("category", "purpose", "capacity"):
@@ -229,9 +227,7 @@ def oracle(market, label):
         expected["user_favourite_purpose"] = favourite(counts(mine, "purpose"))
     its, rental = of("rental_id"), profile("rentals", "rental_id", "listed_at")
     if its or rental:
-        expected |= {
-            f"rental_{name}": rental.get(name) for name in ("price", "capacity", "category", "area")
-        }
+        expected |= {f"rental_{name}": rental.get(name) for name in ("price", "capacity", "category", "area")}
         expected |= activity("rental", its, at) | {"rental_purpose_counts": counts(its, "purpose")}
     similar = of("category")
     offers = [r for r in listed.values() if r["category"] == label["category"] and r["listed_at"] <= at]
@@ -261,7 +257,9 @@ def activity(prefix, events, at):
 
 
 def deviation(values):
-    return math.sqrt(sum((v - sum(values) / len(values)) ** 2 for v in values) / len(values)) if values else None
+    return (
+        math.sqrt(sum((v - sum(values) / len(values)) ** 2 for v in values) / len(values)) if values else None
+    )
 
 
 def spread(name, rows, column):
@@ -389,5 +387,7 @@ def test_a_leak_of_the_future_is_reported(empty, monkeypatch, name, leak):
     for number in (0, 1):
         append(empty.lake, markets, number)
     history.compute(empty, pd.Timestamp(END))
-    wrong = {feature for *_, differing in wrong_features(training_set(empty, markets)) for feature in differing}
+    wrong = {
+        feature for *_, differing in wrong_features(training_set(empty, markets)) for feature in differing
+    }
     assert {"user_rentals_all", "rental_rentals_all", "purpose_rentals_all"} <= wrong

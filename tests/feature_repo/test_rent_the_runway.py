@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.readers import SourceError, dataset_of, read
+from feature_repo.readers.rent_the_runway import LONGEST_LINE
 
 LINE = {
     "fit": "fit",
@@ -61,12 +62,95 @@ def test_lines_that_are_not_json_objects_are_kept_with_their_number(tmp_path):
     assert "line 3 is not a JSON object" in source.unparsed.reason[1]
 
 
-def test_values_of_a_wrong_kind_do_not_stop_the_reader(tmp_path):
-    odd = {**LINE, "user_id": {"a": 1}, "rating": "ten", "age": [3], "height": 5, "weight": "heavy"}
-    source = read(write(tmp_path / "data.json.gz", odd))
-    assert source.ratings.user_id[0] == '{"a": 1}'
-    assert source.ratings.rating.isna().all()
-    assert source.users[["age", "height_cm", "weight_kg"]].isna().all(axis=None)
+def test_values_of_a_wrong_kind_are_left_for_validation_to_name(tmp_path):
+    odd = {
+        **LINE,
+        "user_id": {"a": 1},
+        "rating": "ten",
+        "age": [3],
+        "height": 5,
+        "weight": "137",
+        "category": [1],
+    }
+    source = read(write(tmp_path / "data.json.gz", LINE, odd))
+    user, rating = source.users.iloc[1], source.ratings.iloc[1]
+    assert user[["age", "height_cm", "weight_kg"]].tolist() == [("[3]",), ("5",), ("137",)]
+    assert rating[["user_id", "rating", "source_rating"]].tolist() == [("{'a': 1}",), ("ten",), ("ten",)]
+    assert source.users.age.iloc[0] == 28.0, "the others are numbers as ever"
+    assert source.ratings.rating.iloc[0] == 5.0
+
+
+@pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), True, [], {}])
+def test_numbers_beyond_all_bounds_do_not_stop_the_reader(tmp_path, value):
+    odd = {**LINE, "rating": value, "age": value, "category": value, "item_id": value}
+    assert len(read(write(tmp_path / "data.json.gz", LINE, odd)).ratings) == 2
+
+
+def test_whole_numbers_serve_as_ids_beside_missing_ones(tmp_path):
+    source = read(write(tmp_path / "data.json.gz", {**LINE, "user_id": 420272}, {**LINE, "user_id": None}))
+    assert source.ratings.user_id.tolist() == ["420272", None]
+
+
+def test_ids_with_colons_do_not_run_into_each_other(tmp_path):
+    ids = [("1:2", "3"), ("1", "2:3"), ("1%3A2", "3")]
+    source = read(
+        write(tmp_path / "data.json.gz", *[{**LINE, "user_id": user, "item_id": item} for user, item in ids])
+    )
+    assert source.ratings.rating_id.str.removesuffix(":0").is_unique
+    assert source.ratings.rating_id.str.endswith(":0").all()
+    assert source.ratings[["user_id", "rental_id"]].apply(tuple, axis=1).tolist() == ids
+
+
+def renamed(line, **names):
+    return {names.get(name.replace(" ", "_"), name): value for name, value in line.items()}
+
+
+def test_fields_that_changed_their_name_are_all_named(tmp_path):
+    line = renamed(LINE, rating="stars", item_id="product", body_type="bodytype")
+    with pytest.raises(SourceError) as error:
+        read(write(tmp_path / "data.json.gz", *[line] * 3))
+    for words in (
+        "no line has 'rating' (a number, as such or as text)",
+        "no line has 'item_id' (text or a whole number)",
+        "no line has 'body type' (text)",
+        "fields that the layout does not have: bodytype, product, stars",
+        "Give the fields their names and kinds back",
+    ):
+        assert words in str(error.value)
+    assert "'user_id'" not in str(error.value)
+
+
+def test_a_field_that_must_be_there_and_is_gone_is_named(tmp_path):
+    lines = [{name: value for name, value in LINE.items() if name != "rating"}] * 2
+    with pytest.raises(SourceError, match=r"no line has 'rating' \([^)]*\)\. Give the fields"):
+        read(write(tmp_path / "data.json.gz", *lines))
+
+
+def test_fields_that_changed_their_kind_are_all_named(tmp_path):
+    line = {
+        **LINE,
+        "rating": [10],
+        "height": "173cm",
+        "review_date": "2016-04-20",
+        "user_id": 4.5,
+        "weight": None,
+    }
+    with pytest.raises(SourceError) as error:
+        read(write(tmp_path / "data.json.gz", *[line] * 30))
+    for words in (
+        "'rating' is not a number, as such or as text in 30 of 30 lines, such as [10]",
+        "'height' is not feet and inches like 5' 8\" in 30 of 30 lines, such as '173cm'",
+        "'review_date' is not a day like April 20, 2016 in 30 of 30 lines, such as '2016-04-20'",
+        "'user_id' is not text or a whole number in 30 of 30 lines, such as 4.5",
+    ):
+        assert words in str(error.value)
+    assert "'weight'" not in str(error.value), "nothing is known of it, and no field is new"
+
+
+def test_a_new_field_and_one_that_is_absent_in_some_lines_are_no_fault(tmp_path):
+    without = {name: value for name, value in LINE.items() if name != "weight"}
+    assert len(read(write(tmp_path / "data.json.gz", LINE, *[{**without, "new": 1}] * 30)).ratings) == 31
+    assert len(read(write(tmp_path / "data.json.gz", without, without)).ratings) == 2
 
 
 def test_a_rental_rated_twice_on_a_day_has_two_ids_and_they_are_stable(tmp_path):
@@ -101,6 +185,7 @@ def test_periods_part_the_rows_and_those_without_a_time_come_with_each(tmp_path)
     assert before.ratings.user_id.tolist() == ["2"]
     assert after.ratings.user_id.tolist() == ["420272", "2"]
     assert (len(before.unparsed), len(after.unparsed)) == (1, 1)
+    assert after.ratings.arrived_at.equals(after.ratings.event_timestamp)
 
 
 def test_a_truncated_file_is_refused(tmp_path):
@@ -111,9 +196,50 @@ def test_a_truncated_file_is_refused(tmp_path):
         read(str(path))
 
 
-def test_an_empty_file_is_refused(tmp_path):
+@pytest.mark.parametrize(("name", "content"), [("d.json", b""), ("d.json.gz", b""), ("d.json", b"\n \n\r\n")])
+def test_an_empty_file_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match="holds no line"):
+        read(str(tmp_path / name))
     with pytest.raises(SourceError, match="holds no line"):
         read(write(tmp_path / "data.json.gz"))
+
+
+def test_a_file_that_is_no_gzip_is_refused(tmp_path):
+    path = tmp_path / "data.json.gz"
+    path.write_text(json.dumps(LINE))
+    with pytest.raises(SourceError, match="not gzip"):
+        read(str(path))
+
+
+def test_a_file_that_ends_in_mid_line_keeps_what_is_there(tmp_path):
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(LINE) + "\n" + json.dumps(LINE)[:-40])
+    source = read(str(path))
+    assert len(source.ratings) == 1
+    assert source.unparsed.line.tolist() == [json.dumps(LINE)[:-40]]
+
+
+@pytest.mark.parametrize("excess", [0, 1, 50_000_000, 2 * LONGEST_LINE])
+def test_a_line_that_is_too_long_is_kept_by_its_beginning_and_stops_nothing(tmp_path, excess):
+    path = tmp_path / "data.json"
+    good = json.dumps(LINE).encode()
+    path.write_bytes(good + b"\n" + b"x" * (LONGEST_LINE + excess) + b"\n" + good)
+    source = read(str(path))
+    assert len(source.ratings) == 2
+    assert source.unparsed.line.str.len().tolist() == [LONGEST_LINE]
+    assert (
+        source.unparsed.reason[0] == "line 2 is longer than 1,000,000 bytes: only its beginning is kept here"
+    )
+
+
+def test_a_line_of_just_the_longest_length_is_read(tmp_path):
+    path = tmp_path / "data.json"
+    line = json.dumps({**LINE, "review_text": ""})
+    line = line.replace('"review_text": ""', f'"review_text": "{"x" * (LONGEST_LINE - 1 - len(line))}"')
+    path.write_text(line + "\n" + line)
+    source = read(str(path))
+    assert (len(source.ratings), len(source.unparsed)) == (2, 0)
 
 
 def test_a_missing_file_and_an_unknown_dataset_are_refused_with_the_remedy(tmp_path):

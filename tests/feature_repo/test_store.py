@@ -11,7 +11,13 @@ import pandas as pd
 import pytest
 
 from feature_repo import history, lake, store
-from feature_repo.names import RENTAL_FEATURES, USER_FEATURES
+from feature_repo.names import (
+    MARKETPLACE_SERVICE,
+    ON_DEMAND_VIEWS,
+    RECOMMENDER_RENTAL_FEATURES,
+    RECOMMENDER_USER_FEATURES,
+    VIEWS,
+)
 from feature_repo.settings import FeatureSettings
 
 pytestmark = pytest.mark.slow
@@ -39,6 +45,8 @@ def marketplace(seed=0, size=400):
             + pd.to_timedelta(rng.choice([0, 1, 43_200, 86_399], size), unit="s"),
         }
     )
+    late = pd.to_timedelta(rng.choice([0, 0, 3600, 864_000], size), unit="s")
+    ratings["arrived_at"] = ratings["event_timestamp"] + late
     ratings["arrived_at"] = ratings["event_timestamp"]
     return {"users": users, "rentals": rentals, "ratings": ratings}
 
@@ -71,7 +79,10 @@ def test_training_rows_equal_the_latest_feature_row_at_or_before_the_event(compu
     for key, view in (("user_id", "user_features"), ("rental_id", "rental_features")):
         expected = pd.merge_asof(expected, feature_rows(computed, view), on="event_timestamp", by=key)
     expected = expected.set_index("rating_id").sort_index()
-    for feature in (*USER_FEATURES, *RENTAL_FEATURES):
+    seconds = expected.event_timestamp.astype("int64") / 1e6
+    for entity in ("user", "rental"):
+        expected[f"{entity}_recency_days"] = (seconds - expected[f"{entity}_last_rental_at"]) // 86_400
+    for feature in (*RECOMMENDER_USER_FEATURES, *RECOMMENDER_RENTAL_FEATURES):
         found, wanted = joined[feature.name], expected[feature.name]
         if feature.kind == "numeric":
             np.testing.assert_array_equal(found.astype(float), wanted.astype(float), err_msg=feature.name)
@@ -80,14 +91,27 @@ def test_training_rows_equal_the_latest_feature_row_at_or_before_the_event(compu
     assert joined.user_rentals_all.max() > 20
 
 
-def test_a_training_row_never_counts_its_own_day(computed):
+def test_a_training_row_counts_what_had_happened_and_arrived_before_it(computed):
     opened = store.open_store(computed)
     events = lake.read(computed.lake, "ratings")
     joined = store.as_of_events(opened, events)
     for row in joined.itertuples():
-        midnight = row.event_timestamp.floor("D")
-        earlier = events[(events.user_id == row.user_id) & (events.event_timestamp < midnight)]
-        assert row.user_rentals_all == len(earlier)
+        earlier = events[(events.user_id == row.user_id) & (events.event_timestamp < row.event_timestamp)]
+        assert row.user_rentals_all == (earlier.arrived_at < row.event_timestamp).sum()
+
+
+def test_the_marketplace_service_has_every_feature(computed):
+    opened = store.open_store(computed)
+    store.register(opened)
+    events = lake.read(computed.lake, "ratings").tail(50).assign(category="x")
+    joined = store.as_of_events(opened, events, MARKETPLACE_SERVICE)
+    every = {feature.name for views in (VIEWS, ON_DEMAND_VIEWS) for fs in views.values() for feature in fs}
+    assert every <= set(joined)
+    filled = joined[sorted(every)].notna().any()
+    # Nothing has a size or an area in this marketplace, all prices are the same, and bodies are not known.
+    unknown = ["height", "weight", "size", "capacity_mean", "capacity_deviation", "rental_capacity"]
+    unknown += ["rental_area", "price_position"]
+    assert set(filled.index[~filled]) == {name for name in every if any(part in name for part in unknown)}
 
 
 def test_the_catalogue_as_of_a_time_knows_what_was_listed_and_earned_before_it(computed):
@@ -99,7 +123,7 @@ def test_the_catalogue_as_of_a_time_knows_what_was_listed_and_earned_before_it(c
     assert catalogue.groupby("snapshot_at").size().tolist() == [2, 3]
     ratings = lake.read(computed.lake, "ratings")
     for row in catalogue.itertuples():
-        earlier = ratings[(ratings.rental_id == row.rental_id) & (ratings.event_timestamp < row.snapshot_at)]
+        earlier = ratings[(ratings.rental_id == row.rental_id) & (ratings.arrived_at < row.snapshot_at)]
         assert row.rental_rentals_all == len(earlier)
 
 
@@ -141,10 +165,14 @@ def test_what_is_online_is_the_latest_of_the_history(computed, kind, request):
     latest = feature_rows(computed, "user_features").groupby("user_id").last()
     for user_id, expected in latest.iterrows():
         found = online.user(str(user_id))
-        for feature in USER_FEATURES:
+        for feature in RECOMMENDER_USER_FEATURES:
+            if feature.name == "user_recency_days":
+                continue
             wanted = None if pd.isna(expected[feature.name]) else expected[feature.name]
             assert found[feature.name] == wanted, (user_id, feature.name)
-    assert online.rental("11")["rental_category"] == "x"
+        seconds = UNTIL.timestamp() - expected["user_last_rental_at"]
+        assert online.user(str(user_id), UNTIL)["user_recency_days"] == seconds // 86_400
+    assert [found["rental_category"] for found in online.rentals(["11", "none"])] == ["x", None]
 
 
 def test_an_unknown_user_has_no_features_and_no_error(computed):

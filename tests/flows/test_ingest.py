@@ -7,6 +7,7 @@ import pytest
 
 from feature_repo import lake
 from feature_repo.readers import SourceError
+from feature_repo.readers.generator import DRIFT_AT
 from feature_repo.settings import FeatureSettings
 from flows.ingest import ingest
 from monitoring import quarantine
@@ -95,3 +96,67 @@ def test_a_lake_of_another_dataset_is_not_mixed(tmp_path, settings):
     lake.claim(settings.lake, "generator")
     with pytest.raises(lake.LakeError, match="holds 'generator'"):
         ingest(write(tmp_path / "d.json", [line(1)]), None, None, settings)
+
+
+def test_unreadable_attributes_are_counted_and_no_number_of_another_unit_lands(tmp_path, settings):
+    lines = [line(number, height="5' 8\"", weight="137lbs") for number in range(20)]
+    lines += [line(20, weight="62", height=172, age="thirty", category=["gown"])]
+    landed = ingest(write(tmp_path / "d.json", lines), None, None, settings)
+    assert landed.quarantined["users"] == landed.quarantined["ratings"] == 0
+    assert landed.blanked == {"age is a number": 1, "height_cm is a number": 1, "weight_kg is a number": 1}
+    users = lake.read(settings.lake, "users").set_index("user_id")
+    assert users.loc["u20", ["age", "height_cm", "weight_kg"]].isna().all()
+    assert users["weight_kg"].notna().sum() == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"user_id": ""}, "user_id is not blank"),
+        ({"user_id": " \t"}, "user_id is not blank; user_id is free of control characters"),
+        ({"item_id": "a\x00b"}, "rental_id is free of control characters"),
+        ({"item_id": ["i1"]}, "rental_id is text"),
+        ({"user_id": 4.5}, "user_id is text"),
+        ({"rating": [8]}, "rating is a number"),
+        ({"rating": float("nan")}, "rating is present"),
+        ({"rating": float("inf")}, "rating is a number"),
+        ({"review_date": "December 31, 2100"}, "event_timestamp is within 1970-01-01..tomorrow"),
+    ],
+)
+def test_a_bad_field_costs_its_rating_only_and_is_named(tmp_path, settings, changes, reason):
+    data = write(tmp_path / "d.json", [line(number) for number in range(20)] + [line(20, **changes)])
+    assert ingest(data, None, None, settings).rows["ratings"] == 20
+    kept = quarantine.read(settings.lake / "quarantine", "ratings")
+    assert reason in kept["reason"][0]
+    assert json.loads(kept["source_text"][0])["rented for"] == "party"
+
+
+def test_users_and_rentals_with_colons_in_their_ids_land_apart(tmp_path, settings):
+    ids = [("1:2", "3"), ("1", "2:3"), ("1:2", "3:")]
+    lines = [line(1, user_id=user, item_id=item) for user, item in ids]
+    first = write(tmp_path / "a.json", lines[:1])
+    second = write(tmp_path / "b.json", lines[1:])
+    assert ingest(first, None, None, settings).rows["ratings"] == 1
+    landed = ingest(second, None, None, settings)
+    assert (landed.rows["ratings"], landed.repeated["ratings"]) == (2, 0)
+
+
+def test_a_source_whose_fields_changed_their_names_changes_nothing(tmp_path, settings):
+    lines = [
+        line(number).replace('"category"', '"kind"').replace('"rating"', '"stars"') for number in range(9)
+    ]
+    with pytest.raises(SourceError, match=r"no line has 'rating' .*no line has 'category' .*: kind, stars"):
+        ingest(write(tmp_path / "d.json", lines), None, None, settings)
+    assert not settings.lake.exists()
+
+
+def test_what_happened_before_a_period_and_arrived_in_it_lands_with_it(settings):
+    before = ingest("", None, DRIFT_AT, settings)
+    known = lake.read(settings.lake, "ratings")
+    assert known["arrived_at"].max() < DRIFT_AT
+    assert lake.clock(settings.lake) == DRIFT_AT
+    assert ingest("", DRIFT_AT, DRIFT_AT + pd.Timedelta(days=31), settings).repeated["ratings"] == 0
+    ratings = lake.read(settings.lake, "ratings")
+    late = ratings[(ratings["event_timestamp"] < DRIFT_AT) & (ratings["arrived_at"] >= DRIFT_AT)]
+    assert not late.empty
+    assert len(lake.read(settings.lake, "ratings", DRIFT_AT)) == before.rows["ratings"] == len(known)

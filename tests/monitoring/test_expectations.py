@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from monitoring.expectations import MissingColumnsError, MostlyBadError, suite, validate
+from monitoring.expectations import CLOCK_TOLERANCE, MissingColumnsError, MostlyBadError, suite, validate
 from monitoring.settings import MonitoringSettings
 
 NOW = datetime(2021, 1, 1, tzinfo=UTC)
@@ -50,12 +50,30 @@ def test_the_suite_is_one_of_great_expectations() -> None:
         ("user_id", "\ud800", "user_id is text"),
         ("rental_id", "x" * 129, "rental_id is at most 128 characters"),
         ("event_timestamp", None, "event_timestamp is present"),
-        ("event_timestamp", "yesterday", "event_timestamp is a timestamp"),
-        ("event_timestamp", 1_577_836_800, "event_timestamp is a timestamp"),
-        ("event_timestamp", 20200101, "event_timestamp is a timestamp"),
-        ("event_timestamp", "9999-01-01", "event_timestamp is a timestamp"),
-        ("event_timestamp", "1969-12-31", "event_timestamp is within 1970-01-01..tomorrow"),
-        ("event_timestamp", "2021-01-03", "event_timestamp is within 1970-01-01..tomorrow"),
+        *(
+            ("event_timestamp", value, "event_timestamp is a timestamp with a time zone")
+            for value in (
+                "yesterday",
+                1_577_836_800,
+                20200101,
+                "9999-01-01T00:00:00Z",
+                "2020-01-01",
+                "2020-01-01T00:00:00",
+                "2020-01-01 00:00-bad",
+                datetime(2020, 1, 1),
+            )
+        ),
+        ("event_timestamp", "1969-12-31T23:59:59Z", "event_timestamp is within 1970-01-01..tomorrow"),
+        ("arrived_at", "2021-01-03T00:00:00Z", "arrived_at is within 1970-01-01..tomorrow"),
+        ("arrived_at", None, "arrived_at is present"),
+        ("arrived_at", "2020-01-04T23:59:59.999999Z", "arrived_at is not before event_timestamp"),
+        ("rating", 10**400, "rating is a number"),
+        ("rating", float("nan"), "rating is present"),
+        ("rating", "NaN", "rating is a number"),
+        ("rating", "-Infinity", "rating is a number"),
+        ("user_id", "u\x00", "user_id is free of control characters"),
+        ("rental_id", "r\n1", "rental_id is free of control characters"),
+        ("user_id", "\u2028u", "user_id is free of control characters"),
     ],
 )
 def test_a_bad_required_value_costs_its_row_only(
@@ -68,14 +86,44 @@ def test_a_bad_required_value_costs_its_row_only(
     assert checked.report[reason] == 1
 
 
-@pytest.mark.parametrize("value", ["2020-05-01", "2020-05-01T10:00:00+02:00", datetime(2020, 5, 1), NOW])
+def test_a_rating_may_arrive_when_it_happens_and_not_in_the_future(ratings: pd.DataFrame) -> None:
+    at_once = ratings.assign(arrived_at=ratings["event_timestamp"])
+    assert validate(at_once, "ratings", now=NOW).bad.empty
+    tomorrow = pd.Timestamp(NOW) + CLOCK_TOLERANCE
+    ahead = spoil(spoil(ratings, "event_timestamp", 0, tomorrow), "arrived_at", 0, tomorrow)
+    assert validate(ahead, "ratings", now=NOW).bad.empty
+    later = tomorrow + pd.Timedelta("1us")
+    ahead = spoil(spoil(ratings, "event_timestamp", 0, later), "arrived_at", 0, later)
+    assert validate(ahead, "ratings", now=NOW).bad["reason"].tolist() == [
+        "event_timestamp is within 1970-01-01..tomorrow; arrived_at is within 1970-01-01..tomorrow"
+    ]
+
+
+def test_identifiers_may_hold_colons_and_any_script(ratings: pd.DataFrame) -> None:
+    odd = spoil(spoil(ratings, "user_id", 0, "1:11"), "user_id", 1, "ü v 李")
+    assert validate(odd, "ratings", now=NOW).good["user_id"].tolist()[:2] == ["1:11", "ü v 李"]
+
+
+@pytest.mark.parametrize(
+    "value", ["2020-05-01T00:00Z", "2020-05-01T10:00:00+02:00", "2020-05-01 10:00:00.5-0230", NOW]
+)
 def test_times_are_read_as_microseconds_in_utc(ratings: pd.DataFrame, value: object) -> None:
-    checked = validate(spoil(ratings, "event_timestamp", 0, value), "ratings", now=NOW)
+    late = ratings.assign(arrived_at=pd.Timestamp(NOW))
+    checked = validate(spoil(late, "event_timestamp", 0, value), "ratings", now=NOW)
     assert checked.bad.empty
     assert str(checked.good["event_timestamp"].dtype) == "datetime64[us, UTC]"
-    zoned = pd.Timestamp(value)
-    expected = zoned if zoned.tzinfo else zoned.tz_localize("UTC")
-    assert checked.good["event_timestamp"][0] == expected
+    assert checked.good["event_timestamp"][0] == pd.Timestamp(value)
+
+
+def test_a_column_of_times_without_a_zone_stops(ratings: pd.DataFrame) -> None:
+    with pytest.raises(
+        MostlyBadError, match=r"not 'event_timestamp is a timestamp with a time zone' \(10 rows"
+    ):
+        validate(
+            ratings.assign(event_timestamp=ratings["event_timestamp"].dt.tz_localize(None)),
+            "ratings",
+            now=NOW,
+        )
 
 
 def test_bare_numbers_are_no_times(ratings: pd.DataFrame) -> None:
@@ -113,7 +161,7 @@ def test_bad_rows_keep_their_values_as_they_came(ratings: pd.DataFrame) -> None:
     assert checked.bad["rating"][0] == {"stars": 3}
 
 
-@pytest.mark.parametrize("age", [116.0, -1.0, 3.0, "unknown"])
+@pytest.mark.parametrize("age", [116.0, -1.0, 3.0, "unknown", float("inf"), "-inf", 10**400, ("28",), [28]])
 def test_an_implausible_age_is_blanked_and_the_user_stays(users: pd.DataFrame, age: object) -> None:
     checked = validate(spoil(users, "age", 0, age), "users", now=NOW)
     assert checked.bad.empty
@@ -156,3 +204,16 @@ def test_missing_columns_are_all_named(ratings: pd.DataFrame) -> None:
 def test_an_unknown_table_is_refused(ratings: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="known tables: users, rentals, ratings"):
         validate(ratings, "reviews")
+
+
+@pytest.mark.parametrize("column", ["price", "capacity"])
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), "NaN", -1.0])
+def test_impossible_attributes_of_rentals_are_blanked_and_counted(column: str, value: object) -> None:
+    rentals = pd.DataFrame(
+        {"rental_id": ["a", "b"], "category": "x", "area": None, "price": 9.0, "capacity": 2.0}
+    )
+    rentals["listed_at"] = pd.Timestamp(NOW)
+    checked = validate(spoil(rentals, column, 0, value), "rentals", now=NOW)
+    assert checked.bad.empty
+    assert checked.good[column].isna().tolist() == [True, False]
+    assert sum(checked.blanked.values()) == 1

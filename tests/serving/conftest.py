@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from feature_repo.names import RENTAL_FEATURES, USER_FEATURES
+from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_USER_FEATURES
 from serving.settings import ServingSettings
 
 CATALOGUE = 20
@@ -27,7 +27,7 @@ def write_tiny_model(path: Path, rating_offset: float = 1.0) -> Path:
         return helper.make_tensor_value_info(name, kind, ["batch", width])
 
     inputs = [tensor("user_id", TensorProto.STRING), tensor("purpose", TensorProto.STRING)]
-    for feature in USER_FEATURES:
+    for feature in RECOMMENDER_USER_FEATURES:
         kind = TensorProto.FLOAT if feature.kind == "numeric" else TensorProto.STRING
         inputs.append(tensor(feature.name, kind))
     base = np.random.default_rng(0).normal(size=CATALOGUE).astype(np.float32)
@@ -82,11 +82,11 @@ class MemoryFeatures:
         self._users = users
 
     def user(self, user_id: str) -> Mapping[str, float | str | None]:
-        return self._users.get(user_id, {feature.name: None for feature in USER_FEATURES})
+        return self._users.get(user_id, {feature.name: None for feature in RECOMMENDER_USER_FEATURES})
 
-    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
+    def rentals(self, rental_ids: list[str]) -> list[Mapping[str, float | str | None]]:
         known = {"rental_category": "gown", "rental_price": 30.0}
-        return {feature.name: known.get(feature.name) for feature in RENTAL_FEATURES}
+        return [{f.name: known.get(f.name) for f in RECOMMENDER_RENTAL_FEATURES} for _ in rental_ids]
 
 
 @pytest.fixture

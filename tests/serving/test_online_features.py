@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from feature_repo.names import USER_FEATURES
+from feature_repo.names import RECOMMENDER_USER_FEATURES
 from serving import online_features
 from serving.online_features import FeatureStore, FeaturesUnavailableError, OnlineFeatureReader
 
@@ -20,8 +20,8 @@ class CountingStore:
     def user(self, user_id: str) -> Mapping[str, float | str | None]:
         return self._read(user_id)
 
-    def rental(self, rental_id: str) -> Mapping[str, float | str | None]:
-        return self._read(rental_id)
+    def rentals(self, rental_ids: list[str]) -> list[Mapping[str, float | str | None]]:
+        return [self._read(rental_id) for rental_id in rental_ids]
 
     def _read(self, name: str) -> Mapping[str, float | str | None]:
         self.readings.append(name)
@@ -36,7 +36,7 @@ def reader(store: FeatureStore, cache_seconds: float = 60) -> OnlineFeatureReade
 def test_every_feature_is_there_even_if_the_store_gives_only_some() -> None:
     features = asyncio.run(reader(CountingStore()).user("u0"))
 
-    assert {feature.name for feature in USER_FEATURES} <= set(features)
+    assert {feature.name for feature in RECOMMENDER_USER_FEATURES} <= set(features)
 
 
 def test_rentals_are_read_once_while_they_are_fresh() -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from feature_repo.names import USER_FEATURES
+from feature_repo.names import RECOMMENDER_USER_FEATURES
 from serving.online_features import NO_USER_FEATURES
 from serving.recommend import ModelAnswerError, check_answer, model_inputs
 
@@ -19,7 +19,7 @@ def outputs(ratings: list[float], scores: list[float] | None = None) -> dict[str
 def test_every_input_has_a_value() -> None:
     inputs = model_inputs("u0", None, {"user_age": 30, "user_segment": None, "user_price_mean": None})
 
-    assert set(inputs) == {"user_id", "purpose", *(feature.name for feature in USER_FEATURES)}
+    assert set(inputs) == {"user_id", "purpose", *(feature.name for feature in RECOMMENDER_USER_FEATURES)}
     assert inputs["user_age"] == 30.0 and isinstance(inputs["user_age"], float)
     assert inputs["user_segment"] == inputs["purpose"] == ""
     assert math.isnan(float(inputs["user_price_mean"]))

@@ -1,0 +1,127 @@
+"""What a request for features means, worked out once: which views, which keys, which places."""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from feast import FeatureService, FeatureView
+from feast.protos.feast.types.Value_pb2 import ValueType as WireType
+from feast.value_type import ValueType
+
+from feature_repo.packed.codec import Layout, layout_of
+from feature_repo.packed.keys import prefix
+
+INT64_RANGE = range(-(1 << 63), 1 << 63)
+_PYTHON = {ValueType.STRING: str, ValueType.INT64: int}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One view of a request."""
+
+    view: FeatureView
+    layout: Layout
+    names: Sequence[str]
+    places: Sequence[int]
+    join_keys: Sequence[str]
+    prefix: bytes
+
+    def keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
+        """Serialized entity keys of the rows."""
+        if len(self.join_keys) == 1:
+            start = self.prefix
+            return [start + _value(value) for value in entities[self.join_keys[0]]]
+        columns = [entities[name] for name in self.join_keys]
+        return [self.prefix + b"".join(map(_value, row)) for row in zip(*columns, strict=True)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One request that was seen before."""
+
+    context: Any
+    """Feast's resolution of the request: as long as Feast returns this object, the plan is right."""
+
+    types: Mapping[str, ValueType]
+    """Feast's type by join key."""
+
+    parts: Sequence[Part]
+    """Nothing where Feast's own path has to answer."""
+
+    def entities(self, rows: Any) -> dict[str, Sequence[Any]] | None:
+        """Values by join key, or None where Feast's own path has to read them."""
+        if not self.parts or not rows:
+            return None
+        types = self.types
+        columns: dict[str, Sequence[Any]]
+        if isinstance(rows, list):
+            first = rows[0]
+            if first.keys() != types.keys():
+                return None
+            if len(rows) == 1:
+                columns = {name: [value] for name, value in first.items()}
+            else:
+                if any(row.keys() != types.keys() for row in rows):
+                    return None
+                columns = {name: [row[name] for row in rows] for name in first}
+        else:
+            if rows.keys() != types.keys() or not all(isinstance(values, list) for values in rows.values()):
+                return None
+            columns = dict(rows)
+            if not all(columns.values()) or len({len(values) for values in columns.values()}) != 1:
+                return None
+        for name, values in columns.items():
+            wanted = _PYTHON[types[name]]
+            for value in values:
+                if type(value) is not wanted or (wanted is int and value not in INT64_RANGE):
+                    return None
+        return columns
+
+
+def plan_of(context: Any, features: list[str] | FeatureService, full_feature_names: bool) -> Plan:
+    """The plan of a request.
+
+    Args:
+        context: what ``feast.utils._get_cached_request_context`` says of it.
+        features: the features as asked for.
+        full_feature_names: whether features are named with their view.
+    """
+    _, on_demand, join_key_of_entity, type_of_join_key, _, grouped, _, request_data, no_entity = context
+    join_keys = [sorted(join_key_of_entity[entity] for entity in view.entities) for view, _ in grouped]
+    types = {name: type_of_join_key.get(name, ValueType.UNKNOWN) for names in join_keys for name in names}
+    plain = (
+        not on_demand
+        and not request_data
+        and not no_entity
+        and not getattr(features, "precompute_online", False)
+        and all(value_type in _PYTHON for value_type in types.values())
+        and all(
+            not view.projection.join_key_map and getattr(view.projection, "version_tag", None) is None
+            for view, _ in grouped
+        )
+    )
+    if not plain:
+        return Plan(context, types, ())
+    parts = []
+    for (view, requested), names in zip(grouped, join_keys, strict=True):
+        layout = layout_of(tuple((field.name, field.dtype.to_value_type()) for field in view.features))
+        shown = view.projection.name_to_use()
+        parts.append(
+            Part(
+                view,
+                layout,
+                [f"{shown}__{name}" if full_feature_names else name for name in requested],
+                [layout.names.index(name) for name in requested],
+                names,
+                prefix(names),
+            )
+        )
+    return Plan(context, types, parts)
+
+
+def _value(value: str | int) -> bytes:
+    if type(value) is str:
+        stored = value.encode()
+        return struct.pack("<II", WireType.STRING, len(stored)) + stored
+    return struct.pack("<IIq", WireType.INT64, 8, value)
