@@ -1,9 +1,9 @@
 """The feature job: from the lake's tables to the history of features, computed once and then extended.
 
-The history of a view has a row for each time at which a feature of an entity changes. Rows are stamped by when
-their values became known, so later ratings add rows and leave those before alone. What does change old rows are
-rows of the lake that a computation did not see although they were known by its time (a batch that was loaded
-late): of the entities that they touch, and of no others, the history is computed anew.
+The history of a view has a row for each time at which a feature of an entity changes. Rows are stamped by
+when their values became known, so later ratings add rows and leave those before alone. What does change old
+rows are rows of the lake that a computation did not see although they were known by its time (a batch that
+was loaded late): of the entities that they touch, and of no others, the history is computed anew.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class Computed:
 
 
 def compute(settings: FeatureSettings, until: pd.Timestamp) -> dict[str, int]:
-    """Compute the feature history up to ``until`` (UTC) from what was known before it, and put it into the lake.
+    """Compute the feature history up to ``until`` (UTC) from what was known before it, into the lake.
 
     What is there is extended where that gives the same rows as computing the whole. It takes the place of the
     old history when all views are done; until then, and after any failure before, the old one stays readable.

@@ -125,6 +125,8 @@ def fold_in_order(view: View, batches: Iterable[pa.Table], until: int) -> Iterat
             waiting = [rows.filter(pc.equal(rows["key"], last_key))]
             continue
         latest = rows["known_at"][-1].as_py()
+        if latest is None:
+            continue  # so far there is the state of a key, and no event
         before = rows.filter(pc.less(rows["known_at"], latest).fill_null(True))
         if before.num_rows:
             found, state = _advanced(view, state, before, latest)
