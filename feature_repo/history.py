@@ -183,7 +183,7 @@ class _Source:
 
 
 def _compute_view(settings: FeatureSettings, source: _Source, view: View, replacements: ExitStack) -> int:
-    """Write the history of one view and the state to go on from, to appear with ``replacements``."""
+    """Write one view's history and the state to go on from; ``replacements`` puts them into their place."""
     from pyspark.sql import functions as F
 
     from feature_repo.transforms.batch import fold, history_rows, view_events

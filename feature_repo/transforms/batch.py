@@ -25,15 +25,15 @@ CHUNK_ROWS = 50_000
 
 
 def known_at() -> Column:
-    """When a rating was known, in microseconds: it had happened and, where that is recorded, arrived."""
+    """When a rating was known, in microseconds: it had happened and, if its arrival is recorded, arrived."""
     return F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp"))
 
 
 def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
-    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, as far as known when it was.
+    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, if known by then.
 
-    They are null where the rental is unknown, or was listed only after the rating was known: a rating stays
-    as it was first seen. ``ratings`` must have ``known_at``.
+    They are null if the rental is unknown, or was listed only after the rating was known: a rating stays as
+    it was first seen. ``ratings`` must have ``known_at``.
     """
     attributes = rentals.select(
         F.col("rental_id").alias("listed"), F.unix_micros("listed_at").alias("since"), *ATTRIBUTES
@@ -125,6 +125,8 @@ def fold_in_order(view: View, batches: Iterable[pa.Table], until: int) -> Iterat
             waiting = [rows.filter(pc.equal(rows["key"], last_key))]
             continue
         latest = rows["known_at"][-1].as_py()
+        if latest is None:
+            continue  # so far there is the state of a key, and no event
         before = rows.filter(pc.less(rows["known_at"], latest).fill_null(True))
         if before.num_rows:
             found, state = _advanced(view, state, before, latest)

@@ -111,7 +111,7 @@ KNOWN_TRAPS = {
     ],
     "other_times": [START + 6 * DAY],
 }
-"""The pair 1, 11 and its mirror at one time, twins, a near tie, a late arrival, a backfill."""
+"""The pair 1, 11 and its mirror at once, twins, a tie but for a microsecond, a late arrival, a backfill."""
 
 
 def drawn(number):
@@ -163,7 +163,7 @@ def append(home, markets, number):
 
 
 def labels(marketplace):
-    """What to ask: of each rating just before and after it was known and happened, and of other times."""
+    """What to ask: each rating as of when it happened, was known and just after, and as of other times."""
     asked = []
     for row in landed(marketplace, "ratings"):
         known = max(row["event_timestamp"], row["arrived_at"])
