@@ -99,6 +99,13 @@ def test_a_size_is_found_whatever_number_it_is(size):
     assert found["match_size_affinity"] == 2 / (2 + AFFINITY_PRIOR_RENTALS)
 
 
+@pytest.mark.parametrize("size", [0.1, 1 / 3, 1_234_567.0])
+def test_a_size_that_was_stored_as_float32_is_found_among_those_counted_in_float64(size):
+    known = {"user_capacity_counts": json.dumps({size_label(size): 2}), "user_rentals_all": 2.0}
+    found = match(**known, rental_capacity=float(np.float32(size)))
+    assert found["match_size_affinity"] == 2 / (2 + AFFINITY_PRIOR_RENTALS)
+
+
 @given(st.floats(-1e7, 1e7), st.floats(-1e7, 1e7))
 def test_a_size_has_one_label_before_and_after_it_is_stored_as_float32(size, other):
     stored = float(np.float32(size))
