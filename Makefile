@@ -14,10 +14,10 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status features train monitor test test-fast lint format clean
+.PHONY: help setup demo up down status features train monitor bench-features test test-fast lint format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(MAIN) $(TRITON) ## install the environments (every other target does it when needed)
 
@@ -41,6 +41,9 @@ train: setup ## train, evaluate, export and register a model on what the lake ho
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
 	@$(RUN) -m flows run monitor
+
+bench-features: $(MAIN) ## measure the feature store; figures in bench/features.json
+	@$(RUN) -m feature_repo.benchmark
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest
