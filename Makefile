@@ -15,10 +15,11 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status features train monitor skew catalogue feast-ui test test-fast lint format clean
+.PHONY: help setup demo up down status features train monitor skew catalogue feast-ui bench-features \
+  test test-fast lint format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(MAIN) $(TRITON) ## install the environments (every other target does it when needed)
 
@@ -51,6 +52,9 @@ catalogue: $(MAIN) ## every feature on one page: what it means, how well it is f
 
 feast-ui: $(MAIN) ## Feast's own user interface on the registry, until interrupted
 	@$(RUN) -m feature_repo.feast_ui
+
+bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rentals/bench/features.json
+	@$(RUN) -m feature_repo.benchmark --data "$(DATA)"
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

@@ -110,5 +110,7 @@ def test_a_hot_key_is_folded_chunk_by_chunk(monkeypatch):
     assert sum(folded) == number
     rows = parts.filter(pa.compute.invert(parts["is_state"])).sort_by("at")
     assert rows["user_rentals_all"].to_pylist()[-1] == number
-    assert rows.filter(pa.compute.equal(rows["at"], 18_000 * DAY + 1))["user_rentals_all"].to_pylist() == [1_000]
+    assert rows.filter(pa.compute.equal(rows["at"], 18_000 * DAY + 1))["user_rentals_all"].to_pylist() == [
+        1_000
+    ]
     assert parts.num_rows - rows.num_rows == 1

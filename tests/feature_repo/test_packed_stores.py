@@ -26,7 +26,11 @@ from feature_repo.settings import FeatureSettings
 
 pytestmark = pytest.mark.slow
 
-NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(days=30)
+NOW = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=30)
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["feature_repo.packed.engine"])
+"""Processes that have Feast from the start: its import takes seconds."""
 
 
 def views(folder, ttl=timedelta(0), fields=None):
@@ -152,9 +156,8 @@ def write_many(config, folder, seed):
 
 
 def test_eight_processes_write_at_once_and_the_newest_of_all_is_there(store, kind, tmp_path):
-    spawn = multiprocessing.get_context("spawn")
     config = dict(store.config.online_config)
-    writers = [spawn.Process(target=write_many, args=(config, tmp_path, seed)) for seed in range(8)]
+    writers = [PROCESSES.Process(target=write_many, args=(config, tmp_path, seed)) for seed in range(8)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -223,7 +226,7 @@ def materialize_and_die(config, folder, batches, until):
 
 def killed_materialization(store, folder, batches):
     arguments = (dict(store.config.online_config), folder, batches, NOW + timedelta(days=1))
-    process = multiprocessing.get_context("spawn").Process(target=materialize_and_die, args=arguments)
+    process = PROCESSES.Process(target=materialize_and_die, args=arguments)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -423,9 +426,8 @@ def test_a_database_that_stays_locked_is_named_with_the_remedy(sqlite_store, tmp
 def test_the_cause_is_told_when_sqlite_has_rolled_back_by_itself(sqlite_store, tmp_path):
     table = name_of(sqlite_store.config, sqlite_store.get_feature_view("users"))
     with sqlite3.connect(tmp_path / "online.db") as other:
-        other.execute(
-            f"CREATE TRIGGER full BEFORE INSERT ON \"{table}\" BEGIN SELECT RAISE(ROLLBACK, 'the disk is full'); END"
-        )
+        fail = "BEGIN SELECT RAISE(ROLLBACK, 'the disk is full'); END"
+        other.execute(f'CREATE TRIGGER full BEFORE INSERT ON "{table}" {fail}')
     with pytest.raises(sqlite3.IntegrityError, match="the disk is full"):
         write(sqlite_store, rows(["a"], [2], NOW + timedelta(days=1)))
     with sqlite3.connect(tmp_path / "online.db") as other:
@@ -553,7 +555,10 @@ def test_a_postgres_connection_that_broke_is_opened_anew(tmp_path, online_config
     import psycopg
 
     with psycopg.connect(config["url"], autocommit=True) as other:
-        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        end = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
         other.execute(end)
         assert scores(store, ["a"]) == [1.0]
         other.execute(end)
