@@ -76,6 +76,8 @@ def session(settings: FeatureSettings) -> "SparkSession":
         "spark.driver.extraJavaOptions": JAVA_OPTIONS,
         "spark.local.dir": str(scratch),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.maxConcurrentOutputFileWriters": "2",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
