@@ -10,17 +10,21 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow.parquet as pq
 
-from feature_repo.lake import LakeError, replacing
+from feature_repo.lake import LakeError, exclusive, replacing
 from feature_repo.schema import TABLES
 from feature_repo.settings import FeatureSettings
 from feature_repo.spark import session
+from feature_repo.transforms.running import STATE
 from feature_repo.views import VIEW_DEFINITIONS, View
 
 if TYPE_CHECKING:
@@ -47,23 +51,33 @@ class Computed:
 def compute(settings: FeatureSettings, until: pd.Timestamp) -> dict[str, int]:
     """Compute the feature history up to ``until`` (UTC) from what was known before it, into the lake.
 
-    What is there is extended where that gives the same rows as computing the whole. While it works, and after
-    a failure, ``as_of`` says that there are no features: the views are never of different times.
+    What is there is extended where that gives the same rows as computing the whole. It takes the place of the
+    old history when all views are done; until then, and after any failure before, the old one stays readable.
 
     Returns:
         Rows of each feature table.
+
+    Raises:
+        LakeError: ``until`` has no time zone, or another computation is under way.
     """
-    before = _computed(settings)
-    batches = {table: _hashes(settings.lake / table) for table in TABLES}
-    if before and not _extends(before, batches, until):
-        before = None
-    _mark(settings).unlink(missing_ok=True)
-    source = _Source(settings, before, batches, until)
-    rows = {view.name: _compute_view(settings, source, view) for view in VIEW_DEFINITIONS}
-    computed = Computed(until.isoformat(), batches, definition())
-    temporary = _mark(settings).with_suffix(".new")
-    temporary.write_text(json.dumps(asdict(computed), indent=1))
-    temporary.replace(_mark(settings))
+    if until.tzinfo is None:
+        raise LakeError(f"{until} has no time zone, so it names no moment: give it in UTC")
+    with exclusive(settings.lake / "features"):
+        before = _computed(settings)
+        batches = {table: _hashes(settings.lake / table) for table in TABLES}
+        if before and not _extends(settings, before, batches, until):
+            before = None
+        source = _Source(settings, before, batches, until)
+        with ExitStack() as replacements:
+            rows = {
+                view.name: _compute_view(settings, source, view, replacements) for view in VIEW_DEFINITIONS
+            }
+            # While one view after the other takes its place, nobody must take them for one time's.
+            _mark(settings).unlink(missing_ok=True)
+        computed = Computed(until.isoformat(), batches, definition())
+        temporary = _mark(settings).with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(computed), indent=1))
+        temporary.replace(_mark(settings))
     return rows
 
 
@@ -71,7 +85,7 @@ def as_of(settings: FeatureSettings) -> pd.Timestamp:
     """The time up to which the features of the lake are computed: later ratings are not in them.
 
     Raises:
-        LakeError: there are none, or their computation did not end.
+        LakeError: there are none, or they are just being replaced, or that was interrupted.
     """
     computed = _computed(settings)
     if computed is None:
@@ -83,7 +97,7 @@ def resumable(settings: FeatureSettings, now: pd.Timestamp) -> Computed | None:
     """What the state in ``STATE_FOLDER`` was computed from, if the features at ``now`` can go on from it."""
     before = _computed(settings)
     batches = {table: _hashes(settings.lake / table) for table in TABLES}
-    return before if before and _extends(before, batches, now) else None
+    return before if before and _extends(settings, before, batches, now) else None
 
 
 def definition() -> str:
@@ -106,68 +120,77 @@ class _Source:
         batches: dict[str, dict[str, str]],
         until: pd.Timestamp,
     ) -> None:
-        from pyspark.sql import functions as F
-
         from feature_repo.transforms.batch import with_attributes
 
         self.spark = session(settings)
         self.lake = settings.lake
         self.until = _microseconds(until)
-        self.since = since = _microseconds(pd.Timestamp(before.as_of)) if before else 0
-        """Where the history goes on from; 0 for the beginning."""
-        known_at = F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp"))
-        started = {name: F.unix_micros(column) - 1 for name, column in STARTS.items()}
-        self.tables = {name: self._read(name).where(started[name] < self.until) for name in STARTS}
-        ratings = self._read("ratings").withColumn("known_at", known_at).where(F.col("known_at") < self.until)
-        self.ratings = with_attributes(ratings, self._read("rentals"))
-        self.late_ratings = self.late_starts = None
-        new = {
-            name: sorted(set(names) - set(before.batches.get(name, {}))) if before else []
-            for name, names in batches.items()
-        }
-        if before and any(new.values()):
-            # Ratings that were known by then but not seen, or seen without the attributes of their rental.
-            rentals = self._read("rentals", new["rentals"]).select("rental_id").distinct()
-            seen = ratings.where(F.col("known_at") < since)
-            unseen = self._read("ratings", new["ratings"]).withColumn("known_at", known_at)
-            late = (
-                unseen.where(F.col("known_at") < since)
-                .select("rating_id")
-                .unionByName(seen.join(rentals, "rental_id", "left_semi").select("rating_id"))
-            )
-            self.late_ratings = self.ratings.join(late.distinct(), "rating_id", "left_semi")
-            self.late_starts = {
-                name: self._read(name, new[name]).where(started[name] < since) for name in STARTS
-            }
+        self.since = _microseconds(pd.Timestamp(before.as_of)) if before else None
+        self.tables = {name: self._started(name, batches[name], self.until) for name in STARTS}
+        rentals = self._read("rentals", batches["rentals"])
+        ratings = self._known("ratings", batches["ratings"], self.until)
+        self.ratings = with_attributes(ratings, rentals)
+        self._late: dict[str, DataFrame] = {}
+        if before and self.since is not None:
+            new = {table: sorted(set(batches[table]) - set(before.batches[table])) for table in TABLES}
+            self._find_late(ratings, new, self.since)
 
-    def _read(self, table: str, batches: list[str] | None = None) -> "DataFrame":
+    def _find_late(self, ratings: "DataFrame", new: dict[str, list[str]], since: int) -> None:
+        """Find the rows of ``new`` batches that the computation up to ``since`` should have had."""
         from pyspark.sql import functions as F
+
+        from feature_repo.transforms.batch import ATTRIBUTES, with_attributes
+
+        late = self._known("ratings", new["ratings"], since).select("rating_id")
+        if new["rentals"]:
+            seen = with_attributes(
+                ratings.where(F.col("known_at") < since), self._read("rentals", new["rentals"])
+            )
+            amended = seen.where(" or ".join(f"{name} is not null" for name in ATTRIBUTES))
+            late = late.unionByName(amended.select("rating_id"))
+        late = late.distinct().cache()
+        if late.head(1):
+            self._late["ratings"] = self.ratings.join(late, "rating_id", "left_semi")
+        for name in STARTS:
+            started = self._started(name, new[name], since)
+            if started.head(1):
+                self._late[name] = started
+
+    def _started(self, table: str, batches: Iterable[str], before: int) -> "DataFrame":
+        """The users or rentals whose first row is stamped ``before`` or earlier."""
+        from pyspark.sql import functions as F
+
+        return self._read(table, batches).where(F.unix_micros(STARTS[table]) <= before)
+
+    def _known(self, table: str, batches: Iterable[str], before: int) -> "DataFrame":
+        from pyspark.sql import functions as F
+
+        from feature_repo.transforms.batch import known_at
+
+        return self._read(table, batches).withColumn("known_at", known_at()).where(F.col("known_at") < before)
+
+    def _read(self, table: str, batches: Iterable[str]) -> "DataFrame":
+        """Read exactly these batches: others may land meanwhile, for the next computation."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
-        folder = self.lake / table
-        schema = from_arrow_schema(TABLES[table])
-        if batches == [] or not any(folder.glob("*.parquet")):
-            return self.spark.createDataFrame([], schema)
-        paths = [str(folder / name) for name in batches] if batches else [str(folder)]
-        frame = self.spark.read.schema(schema).parquet(*paths)
-        if table == "ratings":
-            # A lake of the time before arrivals were recorded has none.
-            frame = frame.withColumn("arrived_at", F.coalesce("arrived_at", "event_timestamp"))
-        return frame
+        paths, schema = [str(self.lake / table / name) for name in batches], from_arrow_schema(TABLES[table])
+        return (
+            self.spark.read.schema(schema).parquet(*paths)
+            if paths
+            else self.spark.createDataFrame([], schema)
+        )
 
     def touched(self, view: View) -> "DataFrame | None":
         """The keys of ``view`` whose history must be computed anew; None if there are none."""
-        if self.late_ratings is None or self.late_starts is None:
+        late = [self._late[table] for table in ("ratings", view.starts) if table in self._late]
+        if not late:
             return None
-        keys = self.late_ratings.select(view.key)
-        if view.starts:
-            keys = keys.unionByName(self.late_starts[view.starts].select(view.key))
-        keys = keys.where(keys[view.key].isNotNull()).distinct().cache()
-        return keys if keys.head(1) else None
+        keys = reduce(lambda one, other: one.unionByName(other), [frame.select(view.key) for frame in late])
+        return keys.where(keys[view.key].isNotNull()).distinct().cache()
 
 
-def _compute_view(settings: FeatureSettings, source: _Source, view: View) -> int:
-    """Write the history of one view and the state to go on from."""
+def _compute_view(settings: FeatureSettings, source: _Source, view: View, replacements: ExitStack) -> int:
+    """Write one view's history and the state to go on from; ``replacements`` puts them into their place."""
     from pyspark.sql import functions as F
 
     from feature_repo.transforms.batch import fold, history_rows, view_events
@@ -176,40 +199,43 @@ def _compute_view(settings: FeatureSettings, source: _Source, view: View) -> int
     spark = source.spark
     events = view_events(view, source.ratings, source.tables)
     state = touched = None
-    if source.since:
+    if source.since is not None:
         touched = source.touched(view)
-        state = spark.read.parquet(str(state_folder))
+        state = spark.read.parquet(str(state_folder)).select(STATE.names)
         recent = F.col("known_at") >= source.since
         if touched is None:
             events = events.where(recent)
         else:
             keys = touched.withColumnRenamed(view.key, "key").withColumn("is_touched", F.lit(True))
-            events = events.join(F.broadcast(keys), "key", "left").where(recent | F.col("is_touched"))
+            events = events.join(keys, "key", "left").where(recent | F.col("is_touched"))
             events = events.drop("is_touched")
-            state = state.join(F.broadcast(keys), "key", "left_anti")
-    with replacing(state_folder) as new_state, replacing(folder) as new:
-        scratch = new.with_name(f".{view.name}.scratch")
-        shutil.rmtree(scratch, ignore_errors=True)
-        try:
-            folded = fold(view, events, source.until, state)
-            folded.write.partitionBy("is_state").parquet(str(scratch))
-            output = spark.read.schema(folded.schema).parquet(str(scratch))
-            output.where("is_state").select("key", *_STATE_COLUMNS).write.parquet(str(new_state))
-            rows = history_rows(view, output.where("not is_state"), source.tables)
-            if not source.since:
-                rows.write.parquet(str(new))
-            elif touched is None:
-                rows.write.parquet(str(new))
-                _link(folder, new)
+            state = state.join(keys, "key", "left_anti")
+    rows = history_rows(view, fold(view, events, source.until, state), source.tables)
+    if touched is not None:
+        kept = spark.read.schema(rows.drop("is_state").schema).parquet(str(folder))
+        kept = kept.join(touched, view.key, "left_anti").withColumn("is_state", F.lit(False))
+        rows = rows.unionByName(kept)
+    new, new_state = (replacements.enter_context(replacing(target)) for target in (folder, state_folder))
+    _write(rows, new, new_state)
+    if source.since is not None and touched is None:
+        _link(folder, new)
+    return sum(pq.read_metadata(file).num_rows for file in new.glob("*.parquet"))
+
+
+def _write(rows: "DataFrame", history: Path, state: Path) -> None:
+    """Write the rows of both kinds in one pass over what they are computed from."""
+    scratch = history.with_name(f"{history.name}.parts")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        rows.write.partitionBy("is_state").parquet(str(scratch))
+        for kind, folder in (("false", history), ("true", state)):
+            part = scratch / f"is_state={kind}"
+            if part.is_dir():
+                part.rename(folder)
             else:
-                kept = spark.read.parquet(str(folder)).join(F.broadcast(touched), view.key, "left_anti")
-                kept.unionByName(rows).write.parquet(str(new))
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        return sum(pq.read_metadata(file).num_rows for file in new.glob("*.parquet"))
-
-
-_STATE_COLUMNS = ("totals", "last_at", "counts", "leaving")
+                rows.sparkSession.createDataFrame([], rows.drop("is_state").schema).write.parquet(str(folder))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _link(old: Path, new: Path) -> None:
@@ -221,14 +247,21 @@ def _link(old: Path, new: Path) -> None:
             shutil.copyfile(file, new / file.name)
 
 
-def _extends(before: Computed, batches: dict[str, dict[str, str]], until: pd.Timestamp) -> bool:
-    """Whether what was computed is a part of what is asked for."""
+def _extends(
+    settings: FeatureSettings, before: Computed, batches: dict[str, dict[str, str]], until: pd.Timestamp
+) -> bool:
+    """Whether what was computed is there, and a part of what is asked for."""
+    there = all(
+        (folder / view.name).is_dir()
+        for view in VIEW_DEFINITIONS
+        for folder in (settings.lake, settings.lake / STATE_FOLDER)
+    )
     unchanged = all(
         batches[table].get(name) == content
         for table, names in before.batches.items()
         for name, content in names.items()
     )
-    return unchanged and before.definition == definition() and until >= pd.Timestamp(before.as_of)
+    return there and unchanged and before.definition == definition() and until >= pd.Timestamp(before.as_of)
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -66,8 +66,8 @@ def dataset_of(lake: Path) -> str:
 def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
     """Write ``frame`` as one batch of ``table``; the same batch again replaces itself.
 
-    Rows whose key another batch already holds are left out, so that a source which is read in overlapping
-    periods counts nothing twice.
+    Rows whose key another batch already holds, or an earlier row of ``frame``, are left out, so that a source
+    which repeats itself or is read in overlapping periods counts nothing twice.
 
     Returns:
         How many rows the batch holds.
@@ -75,7 +75,7 @@ def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
     others = [path for path in (lake / table).glob("*.parquet") if path.stem != batch]
     key = KEYS[table]
     known = {value for path in others for value in pq.read_table(path, columns=[key])[key].to_pylist()}
-    rows = conform(frame[~frame[key].isin(known)], table)
+    rows = conform(frame[~frame[key].isin(known)].drop_duplicates(key), table)
     land(lake, table, batch, rows)
     return rows.num_rows
 
@@ -137,6 +137,22 @@ def snapshot_hash(*tables: pd.DataFrame) -> str:
 
 
 @contextmanager
+def exclusive(target: Path) -> Iterator[None]:
+    """Let no other process, nor another part of this one, write ``target`` meanwhile.
+
+    Raises:
+        LakeError: another one is writing it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_name(f".{target.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LakeError(f"another run is writing {target}: wait until it has ended") from error
+        yield
+
+
+@contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``target`` which takes its place when the block ends without error.
 
@@ -147,12 +163,7 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     temporary = target.with_name(f".{target.name}.new")
     old = target.with_name(f".{target.name}.old")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LakeError(f"another run is writing {target}: wait until it has ended") from error
+    with exclusive(target):
         if old.exists() and not target.exists():
             # A run was killed between the two renames below.
             old.rename(target)

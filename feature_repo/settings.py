@@ -41,6 +41,9 @@ class FeatureSettings(BaseSettings):
     stream_landing_seconds: float = Field(60, gt=0)
     """Longest wait of an event for the lake: less means more and smaller files."""
 
+    feast_ui_port: int = Field(0, ge=0, le=65535)
+    """Port of Feast's user interface; 0 takes a free one."""
+
     @property
     def lake(self) -> Path:
         """Folder of the parquet tables."""

@@ -77,6 +77,8 @@ def session(settings: FeatureSettings) -> "SparkSession":
         "spark.jars.packages": settings.spark_packages,
         "spark.local.dir": str(scratch),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.maxConcurrentOutputFileWriters": "2",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),

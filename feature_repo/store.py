@@ -93,7 +93,7 @@ def as_of_events(store: "FeatureStore", events: pd.DataFrame, service: str = FEA
     Returns:
         The same rows in order of time, with the features of the service.
     """
-    joined = _as_of(store, events, store.get_feature_service(service))
+    joined = as_of(store, events, store.get_feature_service(service))
     if len(joined) != len(events):
         raise StoreError(
             f"the point-in-time join made {len(joined)} rows of {len(events)}: event ids are not unique"
@@ -118,7 +118,7 @@ def features_as_of(store: "FeatureStore", requests: pd.DataFrame) -> pd.DataFram
     from feast.errors import FeatureViewNotFoundException
 
     try:
-        joined = _as_of(store, requests, references(RECOMMENDER_USER_FEATURES))
+        joined = as_of(store, requests, references(RECOMMENDER_USER_FEATURES))
     except FeatureViewNotFoundException as error:
         raise StoreError(f"the features are not registered ({error}): run `make features`") from error
     if len(joined) != len(requests):
@@ -154,7 +154,7 @@ def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd
     ]
     if not frames:
         raise StoreError("no rental was listed before any of the catalogue's times: check the period")
-    joined = _as_of(store, pd.concat(frames, ignore_index=True), references(RECOMMENDER_RENTAL_FEATURES))
+    joined = as_of(store, pd.concat(frames, ignore_index=True), references(RECOMMENDER_RENTAL_FEATURES))
     joined = joined.rename(columns={"event_timestamp": "snapshot_at"})
     return joined.sort_values(["snapshot_at", "rental_id"], ignore_index=True)
 
@@ -165,7 +165,7 @@ def references(features: tuple[Feature, ...]) -> list[str]:
     return [f"{view_of[feature.name]}:{feature.name}" for feature in features]
 
 
-def _as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.DataFrame:
+def as_of(store: "FeatureStore", events: pd.DataFrame, features: Any) -> pd.DataFrame:
     """Feast's historical features of ``events``, the request's inputs filled in from the event."""
     # Spark's conversion takes no pandas extension types and no nanoseconds.
     times = events["event_timestamp"].astype("datetime64[us, UTC]")

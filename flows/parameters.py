@@ -1,5 +1,6 @@
 """How flows read their parameters."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pandas as pd
@@ -32,9 +33,10 @@ def moment(text: str, name: str) -> pd.Timestamp | None:
     if not text:
         return None
     try:
-        return pd.Timestamp(pd.to_datetime(text, format="ISO8601", utc=True))
+        time = datetime.fromisoformat(text)
     except ValueError as error:
         raise ParameterError(f"--{name} is {text!r}: give a time as YYYY-MM-DDTHH:MM") from error
+    return pd.Timestamp(time if time.tzinfo else time.replace(tzinfo=UTC)).tz_convert("UTC")
 
 
 def shares(text: str) -> tuple[int, ...]:

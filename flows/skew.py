@@ -73,8 +73,9 @@ class Skew:
                 f"of the {self.report.differing_requests:,} requests that differ, {count:,} were served what "
                 f"was true as of {day}: the online store was behind, or the history came later"
             )
-        verdict = f"skew in {', '.join(self.skewed)}" if self.skewed else "no skew"
-        return "\n".join([*lines, f"{verdict}: {self.threshold:.2%} of a feature's values may differ"])
+        skewed, all_features = len(self.skewed), len(self.report.features)
+        verdict = f"skew in {skewed} of {all_features} features" if skewed else "no skew"
+        return "\n".join([*lines, f"{verdict}; {self.threshold:.1%} of a feature's values may differ"])
 
 
 def measure(

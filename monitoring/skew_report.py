@@ -16,10 +16,7 @@ class Example:
 
     def __str__(self) -> str:
         """The two values and where they stand in the log."""
-        served, recomputed = (
-            "nothing" if value is None else repr(value) for value in (self.served, self.recomputed)
-        )
-        return f"request {self.request_id}: served {served}, recomputed {recomputed}"
+        return f"request {self.request_id}: served {_text(self.served)}, recomputed {_text(self.recomputed)}"
 
 
 @dataclass(frozen=True)
@@ -131,3 +128,10 @@ class SkewReport:
 
     def _by_share(self) -> list[FeatureSkew]:
         return sorted(self.features, key=lambda feature: -feature.share)
+
+
+def _text(value: Value) -> str:
+    """A value as people read it: seven digits of a number, which is what a float32 holds."""
+    if value is None:
+        return "nothing"
+    return f"{value:.7g}" if isinstance(value, float) else repr(value)

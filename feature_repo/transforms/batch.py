@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -17,8 +17,29 @@ from feature_repo.views import View
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
+ATTRIBUTES = ("price", "capacity", "category")
+"""Of the rental, on each of its ratings."""
+
 CHUNK_ROWS = 50_000
 """Rows that are folded at once: some tens of megabytes, whatever the size of a key or a partition."""
+
+
+def known_at() -> Column:
+    """When a rating was known, in microseconds: it had happened and, if its arrival is recorded, arrived."""
+    return F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp"))
+
+
+def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
+    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, if known by then.
+
+    They are null if the rental is unknown, or was listed only after the rating was known: a rating stays as
+    it was first seen. ``ratings`` must have ``known_at``.
+    """
+    attributes = rentals.select(
+        F.col("rental_id").alias("listed"), F.unix_micros("listed_at").alias("since"), *ATTRIBUTES
+    )
+    seen = (F.col("rental_id") == F.col("listed")) & (F.col("since") <= F.col("known_at"))
+    return ratings.join(attributes, seen, "left").drop("listed", "since")
 
 
 def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
@@ -26,14 +47,13 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
 
     Args:
         view: what becomes an event, and of which key.
-        ratings: the lake's ratings, to be folded.
+        ratings: the lake's ratings ``with_attributes``, to be folded.
         tables: the lake's ``users`` and ``rentals`` as far as they begin to exist with these events.
-            The attributes of the ratings' rentals must be on ``ratings`` already (see ``with_attributes``).
     """
     absent = F.lit(None).cast("double")
     events = ratings.select(
         F.col(view.key).alias("key"),
-        F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp")).alias("known_at"),
+        "known_at",
         F.unix_micros("event_timestamp").alias("happened_at"),
         "rating",
         *[(F.col(name) if view.keeps(name) else absent).alias(name) for name in MEASURES],
@@ -53,11 +73,6 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
         )
         events = events.unionByName(starts)
     return events.where(F.col("key").isNotNull())
-
-
-def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
-    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, null where it is unknown."""
-    return ratings.join(rentals.select("rental_id", "price", "capacity", "category"), "rental_id", "left")
 
 
 def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = None) -> DataFrame:
@@ -106,6 +121,8 @@ def fold_in_order(view: View, batches: Iterable[pa.Table], until: int) -> Iterat
             waiting = [rows.filter(pc.equal(rows["key"], last_key))]
             continue
         latest = rows["known_at"][-1].as_py()
+        if latest is None:
+            continue  # so far there is the state of a key, and no event
         before = rows.filter(pc.less(rows["known_at"], latest).fill_null(True))
         if before.num_rows:
             found, state = _advanced(view, state, before, latest)
@@ -181,23 +198,33 @@ def _ddl(field: pa.Field) -> str:
 
 
 def history_rows(view: View, folded: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
-    """Return the rows of ``fold`` as the history of ``view``: its key, ``event_timestamp``, its features.
+    """Return what ``fold`` gave as the history of ``view``: its key, ``event_timestamp`` and its features.
+
+    A profile is part of the rows from ``joined_at`` or ``listed_at`` on. Rows with ``is_state`` keep the
+    columns of ``running.STATE`` and nothing else; they are null in all others.
 
     Args:
         view: whose features.
-        folded: rows of ``fold`` that are no state.
+        folded: rows of ``fold``.
         tables: the lake's ``users`` and ``rentals``: the profile's features.
     """
-    rows = folded.withColumn("event_timestamp", F.timestamp_micros("at")).withColumnRenamed("key", view.key)
-    if view.profile:
-        profile = tables[view.starts].select(
-            view.key, *[F.col(name).alias(f"{view.prefix}_{name}") for name in view.profile]
+    rows, profile = folded, {f"{view.prefix}_{name}": name for name in view.profile}
+    if profile:
+        profiles = tables[view.starts].select(
+            F.col(view.key).alias("key"), F.unix_micros(view.started_at).alias("since"), *profile.values()
         )
-        rows = rows.join(profile, view.key, "left")
+        known = F.col("at") >= F.col("since")
+        rows = rows.join(profiles, "key", "left").withColumns(
+            {feature: F.when(known, F.col(name)) for feature, name in profile.items()}
+        )
+    key = F.col("key")
     return rows.select(
-        view.key,
-        "event_timestamp",
+        "is_state",
+        F.when(~F.col("is_state"), key).alias(view.key),
+        F.timestamp_micros("at").alias("event_timestamp"),
         *[F.col(f.name).cast(SPARK_TYPES[f.kind]).alias(f.name) for f in VIEWS[view.name]],
+        F.when(F.col("is_state"), key).alias("key"),
+        *[field.name for field in STATE_FIELDS],
     )
 
 

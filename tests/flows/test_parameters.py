@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from flows.parameters import ParameterError, day, shares
+from flows.parameters import ParameterError, day, moment, shares
 
 
 def test_a_day_is_midnight_in_utc_and_empty_means_none():
@@ -24,3 +24,16 @@ def test_shares_rise_to_all():
 def test_other_shares_are_refused(text):
     with pytest.raises(ParameterError, match="whole percents that rise to 100"):
         shares(text)
+
+
+def test_moments_are_utc_where_they_name_no_zone_and_nothing_is_none():
+    assert moment("2024-05-01T12:30", "since") == pd.Timestamp("2024-05-01T12:30", tz="UTC")
+    assert moment("2024-05-01T12:30+09:00", "since") == pd.Timestamp("2024-05-01T03:30", tz="UTC")
+    assert moment("2024-05-01", "since") == pd.Timestamp("2024-05-01", tz="UTC")
+    assert moment("", "since") is None
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2024-13-01", "01.05.2024", "2024-05-01T25:00", "NaT"])
+def test_a_moment_that_is_none_is_told_with_the_format(text):
+    with pytest.raises(ParameterError, match=r"--since is .*YYYY-MM-DDTHH:MM"):
+        moment(text, "since")

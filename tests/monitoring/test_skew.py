@@ -135,9 +135,9 @@ def test_the_table_shows_what_differs_first_and_counts_the_rest() -> None:
     lines = report.to_text(0.5).splitlines()
     assert lines[0] == "100.00% of 2 requests differ, 50.000% of 6 values"
     assert lines[1].split()[:3] == ["SKEW", "much", "100.00%"]
-    assert "2 served without there being a value; request q0: served 0.0, recomputed nothing" in lines[1]
+    assert "2 served without there being a value; request q0: served 0, recomputed nothing" in lines[1]
     assert lines[2].split()[:3] == ["some", "little", "50.00%"]
-    assert "by at most 1 (50.00%); request q0: served 2.0, recomputed 1.0" in lines[2]
+    assert "by at most 1 (50.00%); request q0: served 2, recomputed 1" in lines[2]
     assert lines[3] == "features that are the same in every request: 1"
 
 
