@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -14,7 +15,11 @@ from feature_repo.transforms.running import EVENTS, MEASURES
 from feature_repo.views import View
 
 ATTRIBUTES = ["price", "capacity", "category"]
-"""What an event takes from its rental."""
+"""What an event takes from its rental, if that was listed by then."""
+
+
+NEVER_LISTED = np.iinfo(np.int64).max
+"""Stands for the listing of a rental that the lake does not know."""
 
 
 def microseconds(times: pd.Series) -> pd.Series:
@@ -47,12 +52,15 @@ class Entities:
             ratings: ``user_id``, ``rental_id``, ``rating``, ``purpose``, and in microseconds
                 ``event_timestamp`` and ``arrived_at``.
         """
+        known_at = ratings[["arrived_at", "event_timestamp"]].max(axis=1)
         rated = self._tables["rentals"][ATTRIBUTES].reindex(ratings["rental_id"])
-        joined = ratings.assign(**{name: rated[name].to_numpy() for name in ATTRIBUTES})
+        listed_at = self._started["rentals"].reindex(ratings["rental_id"], fill_value=NEVER_LISTED)
+        is_listed = listed_at.to_numpy() <= known_at.to_numpy()
+        joined = ratings.assign(**{name: rated[name].where(is_listed).to_numpy() for name in ATTRIBUTES})
         frame = pd.DataFrame(
             {
                 "key": joined[view.key],
-                "known_at": joined[["arrived_at", "event_timestamp"]].max(axis=1),
+                "known_at": known_at,
                 "happened_at": joined["event_timestamp"],
                 "rating": joined["rating"],
                 **{name: joined[name] if view.keeps(name) else None for name in MEASURES},
