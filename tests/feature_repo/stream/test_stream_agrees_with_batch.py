@@ -36,13 +36,23 @@ def settings(feature_settings):
         shutil.rmtree(feature_settings.home / name, ignore_errors=True)
 
 
+def later(folder):
+    """A user and a rental that begin in the stream's middle, after they were rated."""
+    users = pd.DataFrame({"user_id": ["joins later"], "age": 20.0, "height_cm": None, "weight_kg": None})
+    users = users.assign(segment="c", joined_at=pd.Timestamp(START + timedelta(days=60)))
+    rentals = pd.DataFrame({"rental_id": ["listed later"], "category": "x", "area": "a", "price": 77.0})
+    rentals = rentals.assign(capacity=2.0, listed_at=pd.Timestamp(START + timedelta(days=70)))
+    lake.append(folder, "users", "later", users)
+    lake.append(folder, "rentals", "later", rentals)
+
+
 def batch_of(rng, prefix, size, now):
     return [
         event(
             f"{prefix}-{number}",
             now - timedelta(seconds=rng.choice([0, 1, 3_600, 9 * 86_400, 400 * 86_400])),
-            rng.choice([*USERS, "nobody"]),
-            rng.choice([*RENTALS, "unknown"]),
+            rng.choice([*USERS, "nobody", "joins later"]),
+            rng.choice([*RENTALS, "unknown", "listed later"]),
             rng.choice([1.0, 2.5, 5.0]),
             rng.choice(PURPOSES),
         )
@@ -63,6 +73,7 @@ def batch_ratings(rng, size):
 def test_the_newest_row_of_each_key_is_the_same_bit_for_bit(spark, settings, has_history):
     rng = random.Random(7)  # noqa: S311
     marketplace(settings.lake)
+    later(settings.lake)
     lake.append(settings.lake, "ratings", "first", batch_ratings(rng, 60))
     if has_history:
         history.compute(settings, pd.Timestamp(START) + pd.Timedelta(days=18))
