@@ -55,6 +55,7 @@ class Engine:
         self._clock = clock
         self._lock = threading.RLock()
         self._paused = False
+        self.failure: Exception | None = None
         self._lag: float | None = None
         self._store = open_store(settings)
         register(self._store)
