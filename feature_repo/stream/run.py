@@ -72,7 +72,8 @@ def _query(
     if failure is not None:
         cause = engine.failure or failure
         raise StreamError(
-            f"the stream stopped: {str(cause).splitlines()[0]}; nothing is lost, start it again once that is mended"
+            f"the stream stopped: {str(cause).splitlines()[0]}; nothing is lost: start it again when that is "
+            "mended"
         ) from cause
 
 
