@@ -1,4 +1,4 @@
-"""``python -m feature_repo.benchmark [NAME ...]``: measure, and put the figures into ``bench/features.json``."""
+"""``python -m feature_repo.benchmark [NAME ...]``: measure; the figures go to ``bench/features.json``."""
 
 import json
 import os
