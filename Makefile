@@ -15,7 +15,7 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status features train monitor skew catalogue feast-ui bench-features \
+.PHONY: help setup demo up down status stream features train monitor skew catalogue feast-ui bench-features \
   test test-fast lint format clean
 
 help: ## list the targets
@@ -34,6 +34,9 @@ down: ## stop everything that was started
 
 status: setup ## what is served, by which version, with which weight
 	@$(RUN) -m serving status
+
+stream: $(MAIN) ## events of .rentals/stream/inbox into features and the lake, until Ctrl-C
+	@$(RUN) -m feature_repo.stream
 
 features: setup ## ratings of DATA=<file> into online features; without DATA what the lake holds
 	@$(RUN) -m flows run features data="$(DATA)"

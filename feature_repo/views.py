@@ -38,6 +38,10 @@ class View:
     profile: tuple[str, ...] = ()
     """Columns of ``starts`` that are features themselves."""
 
+    def keeps(self, measure: str) -> bool:
+        """Whether an event of this view carries ``measure`` of the rental that was rated."""
+        return measure in self.rating_measures or measure in self.counted
+
 
 VIEW_DEFINITIONS = (
     View(

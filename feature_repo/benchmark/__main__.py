@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from feature_repo.benchmark import backfill, join, online
+from feature_repo.benchmark import backfill, join, online, stream
 from feature_repo.benchmark.marketplace import marketplace
 from feature_repo.settings import FeatureSettings
 
@@ -17,6 +17,7 @@ ENTRIES: dict[str, Callable[[FeatureSettings, str], dict[str, Any]]] = {
     "online_read_1": lambda settings, data: online.online_read(settings, 1),
     "online_read_100": lambda settings, data: online.online_read(settings, 100),
     "point_in_time_join": lambda settings, data: join.point_in_time_join(marketplace(settings, data)),
+    "event_to_online": lambda settings, data: stream.event_to_online(marketplace(settings, data)),
     "backfill_scaling": lambda settings, data: backfill.backfill_scaling(marketplace(settings, data)),
 }
 """What is measured, by the name in the file; each is ``{"value", "unit", "baseline", "ratio", "how"}``."""
