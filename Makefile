@@ -15,10 +15,11 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status features train monitor skew test test-fast lint format clean
+.PHONY: help setup demo up down status stream features train monitor skew catalogue feast-ui bench-features \
+  test test-fast lint format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(MAIN) $(TRITON) ## install the environments (every other target does it when needed)
 
@@ -34,6 +35,9 @@ down: ## stop everything that was started
 status: setup ## what is served, by which version, with which weight
 	@$(RUN) -m serving status
 
+stream: $(MAIN) ## events of .rentals/stream/inbox into features and the lake, until Ctrl-C
+	@$(RUN) -m feature_repo.stream
+
 features: setup ## ratings of DATA=<file> into online features; without DATA what the lake holds
 	@$(RUN) -m flows run features data="$(DATA)"
 
@@ -45,6 +49,15 @@ monitor: setup ## compare new ratings with the champion's training data; drift s
 
 skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
 	@$(RUN) -m flows skew --since "$(SINCE)"
+
+catalogue: $(MAIN) ## every feature on one page: what it means, how well it is filled
+	@$(RUN) -m feature_repo.catalogue
+
+feast-ui: $(MAIN) ## Feast's own user interface on the registry, until interrupted
+	@$(RUN) -m feature_repo.feast_ui
+
+bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rentals/bench/features.json
+	@$(RUN) -m feature_repo.benchmark --data "$(DATA)"
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

@@ -1,18 +1,21 @@
 """The catalogue: what is registered in Feast, on one page: ``python -m feature_repo.catalogue``."""
 
+import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from feature_repo import history
 from feature_repo.coverage import Coverage, coverage
 from feature_repo.lake import LakeError
+from feature_repo.names import ON_DEMAND_VIEWS, VIEWS
 from feature_repo.settings import FeatureSettings
 
 if TYPE_CHECKING:
@@ -21,6 +24,14 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 PAGE = "catalogue.html"
+
+FEATURES = {
+    feature.name: feature
+    for views in (VIEWS, ON_DEMAND_VIEWS)
+    for features in views.values()
+    for feature in features
+}
+"""What is said about each feature: Feast's registry keeps it as data of stored features only."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +75,15 @@ class Section:
 
 def sections(settings: FeatureSettings) -> list[Section]:
     """Describe every registered view, with its coverage where the lake has its history."""
+    # Feast says that its Spark source is young, and its import sets a filter, so ours comes after.
+    importlib.import_module("feast.infra.offline_stores.contrib.spark_offline_store.spark_source")
+    warnings.filterwarnings("ignore", "The spark data source", RuntimeWarning)
     from feature_repo import definitions
 
     computed = is_computed(settings)
     stored = []
     for view in definitions.views:
-        kinds = {field.name: field.tags["kind"] for field in view.features}
+        kinds = {field.name: FEATURES[field.name].kind for field in view.features}
         found = coverage(settings.lake / view.name, view.join_keys[0], kinds) if computed else {}
         stored.append(_stored(view, definitions.services, found, settings.home))
     return stored + [_on_demand(view, definitions.services) for view in definitions.on_demand_views]
@@ -87,7 +101,7 @@ def is_computed(settings: FeatureSettings) -> bool:
 def _stored(
     view: "FeatureView", services: "list[FeatureService]", found: dict[str, Coverage], home: Path
 ) -> Section:
-    source = view.batch_source
+    source: Any = view.batch_source
     facts = {
         "entity": [f"{name} (by {key})" for name, key in zip(view.entities, view.join_keys, strict=True)],
         "history": [
@@ -101,6 +115,7 @@ def _stored(
 
 def _on_demand(view: "OnDemandFeatureView", services: "list[FeatureService]") -> Section:
     projections = view.source_feature_view_projections.values()
+    transformation: Any = view.feature_transformation
     facts = {
         "stored inputs": [feature.name for source in projections for feature in source.features],
         "inputs of the request": [
@@ -108,7 +123,7 @@ def _on_demand(view: "OnDemandFeatureView", services: "list[FeatureService]") ->
             for source in view.source_request_sources.values()
             for field in source.schema
         ],
-        "function": [view.feature_transformation.udf_string],
+        "function": [transformation.udf_string],
     }
     return _section(view, facts, services, {}, stored=False)
 
@@ -142,14 +157,14 @@ def _section(
 
 
 def _row(field: "Field", services: tuple[str, ...], found: dict[str, Coverage]) -> Row:
-    kind = field.tags["kind"]
+    feature = FEATURES[field.name]
     return Row(
         name=field.name,
-        description=field.description,
-        type=f"{field.dtype}, {kind}" if kind in ("counts", "time") else str(field.dtype),
-        unit=field.tags["unit"],
-        validity=field.tags["validity"],
-        initial=field.tags.get("initial", ""),
+        description=feature.description,
+        type=f"{field.dtype}, {feature.kind}" if feature.kind in ("counts", "time") else str(field.dtype),
+        unit=feature.unit,
+        validity=feature.validity,
+        initial="" if feature.initial is None else f"{feature.initial:g}",
         services=services,
         coverage=found.get(field.name),
     )

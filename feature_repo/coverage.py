@@ -1,5 +1,6 @@
 """How well features are filled: of the latest row of each entity, read straight from the history's files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ class Coverage:
     high: str = ""
 
 
-def coverage(folder: Path, key: str, kinds: dict[str, str]) -> dict[str, Coverage]:
+def coverage(folder: Path, key: str, kinds: Mapping[str, str]) -> dict[str, Coverage]:
     """Describe the latest values in the history at ``folder``.
 
     One column is in memory at a time, beside the key and the time.

@@ -93,6 +93,13 @@ def as_of(settings: FeatureSettings) -> pd.Timestamp:
     return pd.Timestamp(computed.as_of)
 
 
+def resumable(settings: FeatureSettings, now: pd.Timestamp) -> Computed | None:
+    """What the state in ``STATE_FOLDER`` was computed from, if the features at ``now`` can go on from it."""
+    before = _computed(settings)
+    batches = {table: _hashes(settings.lake / table) for table in TABLES}
+    return before if before and _extends(settings, before, batches, now) else None
+
+
 def definition() -> str:
     """A hash of everything that decides what a feature's value is."""
     room = Path(__file__).parent

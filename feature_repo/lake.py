@@ -80,16 +80,27 @@ def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
     return rows.num_rows
 
 
-def land(lake: Path, table: str, batch: str, rows: pa.Table) -> None:
+def land(lake: Path, table: str, batch: str, rows: pa.Table) -> Path:
     """Write ``rows`` (from ``schema.conform``) as one batch of ``table``; the same batch replaces itself.
 
-    Their keys are not looked up: the caller knows that no other batch has them.
+    Their keys are not looked up: the caller knows that no other batch has them. When this returns, the file
+    survives a loss of power.
     """
     folder = lake / table
     folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{batch}.parquet"
     temporary = folder / f".{batch}.{os.getpid()}.tmp"
-    pq.write_table(rows.cast(TABLES[table]), temporary)
-    temporary.replace(folder / f"{batch}.parquet")
+    with temporary.open("wb") as file:
+        pq.write_table(rows.cast(TABLES[table]), file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(target)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return target
 
 
 def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFrame:

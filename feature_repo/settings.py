@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -28,6 +28,21 @@ class FeatureSettings(BaseSettings):
 
     online_store_url: str = ""
     """Online features: ``redis://HOST:PORT``, ``postgresql://…``, or empty for SQLite under ``home``."""
+
+    spark_packages: str = ""
+    """Maven coordinates that Spark loads at its start, with commas between: a Kafka connector, ``s3a``."""
+
+    stream_url: str = ""
+    """Where events come from: ``kafka://HOST:PORT/TOPIC``; empty for the files in ``home/stream/inbox``."""
+
+    stream_trigger_seconds: float = Field(0.2, gt=0)
+    """Time between two micro-batches of the stream, if the work of one does not take longer."""
+
+    stream_landing_seconds: float = Field(60, gt=0)
+    """Longest wait of an event for the lake: less means more and smaller files."""
+
+    feast_ui_port: int = Field(0, ge=0, le=65535)
+    """Port of Feast's user interface; 0 takes a free one."""
 
     @property
     def lake(self) -> Path:

@@ -74,6 +74,7 @@ def session(settings: FeatureSettings) -> "SparkSession":
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.driver.extraJavaOptions": JAVA_OPTIONS,
+        "spark.jars.packages": settings.spark_packages,
         "spark.local.dir": str(scratch),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.maxConcurrentOutputFileWriters": "2",

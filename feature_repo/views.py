@@ -38,6 +38,10 @@ class View:
     profile: tuple[str, ...] = ()
     """Columns of ``starts`` that are features themselves."""
 
+    def keeps(self, measure: str) -> bool:
+        """Whether an event of this view carries ``measure`` of the rental that was rated."""
+        return measure in self.rating_measures or measure in self.counted
+
 
 VIEW_DEFINITIONS = (
     View(
@@ -78,7 +82,8 @@ def size_label(size: float) -> str:
     Sizes are computed with in float64 but stored, and read from Feast, as float32. Both have the same label;
     no two sizes that float32 tells apart share one.
     """
-    (stored,) = struct.unpack("f", struct.pack("f", size + 0.0))  # no size is -0
+    (stored,) = struct.unpack("f", struct.pack("f", size))
+    stored += 0.0  # makes 0 of -0
     for digits in range(FLOAT32_SAFE_DIGITS, FLOAT32_ALL_DIGITS):
         label = f"{stored:.{digits}g}"
         if struct.pack("f", float(label)) == struct.pack("f", stored):

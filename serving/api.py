@@ -7,10 +7,13 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Path, Query, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from feature_repo.schema import RATING_SCALE
+from feature_repo.settings import FeatureSettings
+from feature_repo.stream import inbox
+from feature_repo.stream.events import RatingEvent
 from monitoring.prediction_log import Feedback, PredictionLog
 from serving import problems
 from serving.components import load_state
@@ -22,6 +25,9 @@ from serving.settings import ServingSettings
 
 LONGEST_ID = 128
 """Characters of an id; a longer one is a mistake of the caller."""
+
+MOST_EVENTS = 1_000
+"""Events of one request; who has more at once has a file or a stream."""
 
 LARGEST_K = 100
 """Rentals that a model ranks for one user."""
@@ -43,6 +49,8 @@ INDEX = """<!doctype html><title>Rental recommendations</title>
 <li><a href="/users/1/features">/users/{user_id}/features</a>
 <li><a href="/rentals/1/features">/rentals/{rental_id}/features</a>
 <li>POST /feedback: request_id, user_id, rental_id, rating (1 to 5, or null for a click)
+<li>POST /v1/events: one rating or a list of them, for the stream: rating_id, user_id, rental_id, rating,
+purpose, event_timestamp
 <li><a href="/openapi.json">the whole API as OpenAPI</a>, <a href="/readyz">readiness</a>
 </ul>
 """
@@ -72,9 +80,16 @@ class FeedbackMessage(BaseModel):
     )
 
 
+Events = Annotated[
+    Annotated[RatingEvent, Tag("event")]
+    | Annotated[list[RatingEvent], Field(min_length=1, max_length=MOST_EVENTS), Tag("events")],
+    # Told apart first, so that the faults are those of the one that was meant.
+    Discriminator(lambda body: "events" if isinstance(body, list) else "event"),
+]
+
+
 def open_feast(settings: ServingSettings) -> FeatureStore:
     """Open Feast's online store; slow, because Feast is."""
-    from feature_repo.settings import FeatureSettings
     from feature_repo.store import OnlineFeatures
 
     return OnlineFeatures(FeatureSettings(home=settings.home))
@@ -91,6 +106,7 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         RuntimeError: no local runtime was started for the settings' home.
     """
     settings = settings or ServingSettings()
+    feature_settings = FeatureSettings(home=settings.home)
     state = load_state(settings)
     if state is None:
         raise RuntimeError(f"nothing is served from {settings.home}: run `python -m serving up MANIFEST`")
@@ -154,6 +170,12 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
     async def feedback(message: FeedbackMessage) -> dict[str, str]:
         log.feedback(Feedback(**message.model_dump(), timestamp=datetime.now(UTC)))
         return {"status": "accepted"}
+
+    @app.post("/v1/events", status_code=202)
+    def events(message: Events) -> dict[str, int]:
+        received = [message] if isinstance(message, RatingEvent) else message
+        inbox.publish(feature_settings, [event.model_dump(mode="json") for event in received])
+        return {"accepted": len(received)}
 
     return app
 

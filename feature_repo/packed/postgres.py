@@ -66,12 +66,13 @@ class PackedPostgresOnlineStore(PackedOnlineStore):
     @override
     def read(self, config: RepoConfig, view: str, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         query = sql.SQL("SELECT key, value FROM {} WHERE key = ANY(%s)").format(_table(view))
+        connection = self._connection(config)
         try:
             try:
-                found = dict(self._connection(config).execute(query, [list(keys)], binary=True).fetchall())
+                found = dict(connection.execute(query, [list(keys)], binary=True).fetchall())
             except psycopg.OperationalError:
                 # The server may have restarted since the last request: once more, on a new connection.
-                if not self._connection(config).closed:
+                if not connection.closed:
                     raise
                 found = dict(self._connection(config).execute(query, [list(keys)], binary=True).fetchall())
         except errors.UndefinedTable:

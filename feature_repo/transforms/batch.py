@@ -56,7 +56,7 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
         "known_at",
         F.unix_micros("event_timestamp").alias("happened_at"),
         "rating",
-        *[(F.col(name) if _kept(view, name) else absent).alias(name) for name in MEASURES],
+        *[(F.col(name) if view.keeps(name) else absent).alias(name) for name in MEASURES],
         "category",
         "purpose",
     )
@@ -73,10 +73,6 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
         )
         events = events.unionByName(starts)
     return events.where(F.col("key").isNotNull())
-
-
-def _kept(view: View, measure: str) -> bool:
-    return measure in view.rating_measures or measure in view.counted
 
 
 def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = None) -> DataFrame:

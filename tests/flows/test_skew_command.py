@@ -213,7 +213,7 @@ def test_a_feature_that_is_served_scaled_is_found(settings, skew):
     ages = marketplace()["users"].set_index("user_id")["age"]
     assert age["largest_difference"] == pytest.approx(0.01 * max(ages["1"], ages["ü"]), rel=1e-5)
     assert age["example"]["served"] == pytest.approx(1.01 * age["example"]["recomputed"])
-    assert f"skew in 1 of {len(USER_FEATURES)} features" in printed
+    assert f"skew in 1 of {len(RECOMMENDER_USER_FEATURES)} features" in printed
 
 
 def test_features_of_another_user_are_found(settings, skew):

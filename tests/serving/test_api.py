@@ -1,11 +1,14 @@
 """The API where no predictor is up; with real ones it is tested in test_local_runtime.py."""
 
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from feature_repo.stream.events import Line, parse
 from monitoring.prediction_log import read_feedback, read_predictions
 from serving.api import create_app
 from serving.components import new_state, save_state
@@ -150,3 +153,59 @@ def test_unknown_paths_are_problems_and_the_index_is_a_page(api: TestClient) -> 
 def test_without_a_runtime_the_api_names_the_command(settings: ServingSettings) -> None:
     with pytest.raises(RuntimeError, match="python -m serving up"):
         create_app(settings)
+
+
+EVENT = {
+    "rating_id": "r1",
+    "user_id": "u0",
+    "rental_id": "h1",
+    "rating": 4,
+    "event_timestamp": "2026-01-31T12:00:00+01:00",
+}
+
+
+def published(settings: ServingSettings) -> list[dict[str, Any]]:
+    files = (settings.home / "stream" / "inbox").glob("*.jsonl")
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("count", [1, 1_000])
+def test_events_are_kept_for_the_stream(api: TestClient, settings: ServingSettings, count: int) -> None:
+    events = [{**EVENT, "rating_id": f"{number} ü\u2028"} for number in range(count)]
+    response = api.post("/v1/events", json=events if count > 1 else events[0])
+
+    assert (response.status_code, response.json()) == (202, {"accepted": count})
+    kept = published(settings)
+    assert [each["rating_id"] for each in kept] == [each["rating_id"] for each in events]
+    assert datetime.fromisoformat(kept[0]["event_timestamp"]) == datetime.fromisoformat(
+        EVENT["event_timestamp"]
+    )
+    assert parse([Line(json.dumps(kept[0]).encode(), "")], 2**60).refused == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rating": 6}, "rating: input should be less than or equal to 5"),
+        ({"rating": "4"}, "rating: input should be a valid number"),
+        ({"user_id": " "}, "user_id: value error, is blank"),
+        ({"rental_id": None}, "rental_id: input should be a valid string"),
+        ({"event_timestamp": "2026-01-31T12:00:00"}, "event_timestamp: input should have timezone info"),
+        ({"event_timestamp": 1e9}, "ISO 8601"),
+        ({"purpse": "work"}, "purpse: unknown name"),
+    ],
+)
+def test_an_event_that_is_none_is_refused_with_its_faults_and_none_is_kept(
+    api: TestClient, settings: ServingSettings, change: dict[str, Any], said: str
+) -> None:
+    assert said in problem_of(api, 422, "/v1/events", method="POST", json={**EVENT, **change})
+    detail = problem_of(api, 422, "/v1/events", method="POST", json=[EVENT, {**EVENT, **change}, {}])
+    assert "events.1." in detail and said in detail and "events.2.rating_id: field required" in detail
+    assert published(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(422, []), (422, [EVENT] * 1_001), (422, "x"), (413, "x" * 1_000_001)]
+)
+def test_nothing_and_too_many_events_are_refused(api: TestClient, status: int, body: Any) -> None:
+    problem_of(api, status, "/v1/events", method="POST", json=body)

@@ -1,0 +1,31 @@
+"""`python -m feature_repo.stream`: events into features and the lake, until Ctrl-C or SIGTERM."""
+
+import signal
+import sys
+import threading
+
+from feature_repo.settings import FeatureSettings
+from feature_repo.stream import StreamError
+
+
+def main() -> int:
+    """Run the stream and return its exit status."""
+    from feature_repo.stream.run import run
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        run(FeatureSettings(), stop, _say)
+    except StreamError as error:
+        print(f"\nerror: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""The lake's users and rentals as the stream needs them: attributes of events, profiles, beginnings."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from feature_repo import lake
+from feature_repo.history import STARTS
+from feature_repo.names import VIEWS
+from feature_repo.schema import KEYS, TABLES
+from feature_repo.transforms.activity import ARROW_TYPES
+from feature_repo.transforms.running import EVENTS, MEASURES
+from feature_repo.views import View
+
+ATTRIBUTES = ["price", "capacity", "category"]
+"""What an event takes from its rental, if that was listed by then."""
+
+
+NEVER_LISTED = np.iinfo(np.int64).max
+"""Stands for the listing of a rental that the lake does not know."""
+
+
+def microseconds(times: pd.Series) -> pd.Series:
+    """Microseconds since 1970 of times with a zone."""
+    return times.astype("datetime64[us, UTC]").astype("int64")
+
+
+class Entities:
+    """Users and rentals, as of a time."""
+
+    def __init__(self, folder: Path, now: int) -> None:
+        self._tables = {}
+        self._started = {}
+        for table, column in STARTS.items():
+            frame = _read(folder, table).set_index(KEYS[table], drop=False)
+            self._tables[table] = frame
+            self._started[table] = microseconds(frame[column])
+        self._existing = {name: frame[self._started[name] <= now] for name, frame in self._tables.items()}
+        self._now = now
+
+    def begins_after(self) -> list[int]:
+        """When those begin that do not exist yet."""
+        return [int(at) for started in self._started.values() for at in started[started > self._now]]
+
+    def events(self, view: View, ratings: pd.DataFrame) -> pa.Table:
+        """Ratings as events of ``view``, of the schema ``running.EVENTS``; see ``batch.view_events``.
+
+        Args:
+            view: what becomes an event, and of which key.
+            ratings: ``user_id``, ``rental_id``, ``rating``, ``purpose``, and in microseconds
+                ``event_timestamp`` and ``arrived_at``.
+        """
+        known_at = ratings[["arrived_at", "event_timestamp"]].max(axis=1)
+        rated = self._tables["rentals"][ATTRIBUTES].reindex(ratings["rental_id"])
+        listed_at = self._started["rentals"].reindex(ratings["rental_id"], fill_value=NEVER_LISTED)
+        is_listed = listed_at.to_numpy() <= known_at.to_numpy()
+        joined = ratings.assign(**{name: rated[name].where(is_listed).to_numpy() for name in ATTRIBUTES})
+        frame = pd.DataFrame(
+            {
+                "key": joined[view.key],
+                "known_at": known_at,
+                "happened_at": joined["event_timestamp"],
+                "rating": joined["rating"],
+                **{name: joined[name] if view.keeps(name) else None for name in MEASURES},
+                "category": joined["category"],
+                "purpose": joined["purpose"],
+            }
+        )
+        return pa.Table.from_pandas(frame[frame["key"].notna()], EVENTS, preserve_index=False)
+
+    def beginnings(self, view: View, since: int | None) -> pa.Table:
+        """The events that make the keys of ``view`` exist: those known at ``since`` or later, and by now."""
+        if not view.starts:
+            return EVENTS.empty_table()
+        table, started = self._tables[view.starts], self._started[view.starts]
+        frame = pd.DataFrame(
+            {
+                "key": table[view.key],
+                # An entity exists from its start on, not from just after it.
+                "known_at": started - 1,
+                "happened_at": started,
+                **{name: table[name] if name in view.start_measures else None for name in MEASURES},
+                **dict.fromkeys(("rating", "category", "purpose")),
+            }
+        )
+        chosen = frame["key"].notna() & (started <= self._now)
+        if since is not None:
+            chosen &= frame["known_at"] >= since
+        return pa.Table.from_pandas(frame[chosen], EVENTS, preserve_index=False)
+
+    def profile(self, view: View, keys: list[str]) -> dict[str, pa.Array]:
+        """The features of ``keys`` that are columns of their own table; null where they are not known."""
+        if not view.profile:
+            return {}
+        kinds = {feature.name: feature.kind for feature in VIEWS[view.name]}
+        found = self._existing[view.starts][list(view.profile)].reindex(keys)
+        return {
+            f"{view.prefix}_{name}": pa.array(found[name], from_pandas=True).cast(
+                ARROW_TYPES[kinds[f"{view.prefix}_{name}"]], safe=False
+            )
+            for name in view.profile
+        }
+
+
+def _read(folder: Path, table: str) -> pd.DataFrame:
+    if not any((folder / table).glob("*.parquet")):
+        return TABLES[table].empty_table().to_pandas()
+    return lake.read(folder, table)
+
+
+def marks(folder: Path) -> dict[str, str]:
+    """Each batch of the lake, as ``table/file``, with its mark."""
+    return {
+        f"{table}/{path.name}": mark(path) for table in TABLES for path in (folder / table).glob("*.parquet")
+    }
+
+
+def mark(path: Path) -> str:
+    """What changes when a batch is written again."""
+    status = path.stat()
+    return f"{status.st_size}:{status.st_mtime_ns}"

@@ -1,0 +1,85 @@
+"""The running stream: one process per home, from its start to a clean stop."""
+
+import fcntl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from feature_repo.settings import FeatureSettings
+from feature_repo.spark import session
+from feature_repo.stream import StreamError, inbox, source
+from feature_repo.stream.engine import Engine
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TICK_SECONDS = 0.25
+"""Time between two looks at the clock and at the query."""
+
+REPORT_SECONDS = 10.0
+
+
+def run(settings: FeatureSettings, stop: threading.Event, say: Callable[[str], None]) -> None:
+    """Stream until ``stop`` is set, and land what was accepted.
+
+    Raises:
+        StreamError: another process streams into the same home, or Spark's query failed.
+    """
+    with _alone(settings):
+        engine = Engine(settings)
+        spark = session(settings)
+        say(f"reading {settings.stream_url or inbox.folder(settings)}")
+        try:
+            while not stop.is_set():
+                source.discard(settings, engine)
+                _query(settings, engine, spark, stop, say)
+        finally:
+            engine.close()
+            say("stopped; everything accepted is in the lake")
+
+
+def _query(
+    settings: FeatureSettings,
+    engine: Engine,
+    spark: "SparkSession",
+    stop: threading.Event,
+    say: Callable[[str], None],
+) -> None:
+    """One query of Spark, until it is asked to stop or has read enough files for its checkpoint."""
+    engine.resume()
+    query = source.start(spark, settings, engine)
+    reported = time.monotonic()
+    try:
+        while query.isActive and not stop.is_set():
+            if not engine.tick():
+                stop.wait(TICK_SECONDS)
+            if time.monotonic() - reported >= REPORT_SECONDS:
+                reported = time.monotonic()
+                say(engine.summary())
+            progress = query.lastProgress
+            if (
+                progress
+                and not source.is_kafka(settings)
+                and progress["batchId"] >= source.BATCHES_A_CHECKPOINT
+            ):
+                break
+        failure = query.exception()
+    finally:
+        engine.pause()
+        query.stop()
+    if failure is not None:
+        raise StreamError(f"the stream stopped: {str(failure).splitlines()[0]}") from failure
+
+
+@contextmanager
+def _alone(settings: FeatureSettings) -> Iterator[None]:
+    path = settings.home / "stream" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StreamError(f"another process streams into {settings.home}: stop it first") from error
+        yield

@@ -1,0 +1,259 @@
+"""What the engine does with micro-batches, with time, and with a lake that others write to; without Spark."""
+
+import json
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+
+from feature_repo import lake
+from feature_repo.stream import StreamError, inbox, landing, quarantine
+from feature_repo.stream import engine as engine_module
+from feature_repo.stream.events import Line
+from tests.feature_repo.stream.conftest import START, event, lines, online
+
+pytestmark = pytest.mark.slow
+
+
+def settle(engine):
+    while engine.tick():
+        pass
+
+
+def landed(engine):
+    return lake.read(engine._settings.lake, "ratings").set_index("rating_id").sort_index()
+
+
+def is_at(moment, wanted):
+    """Whether it is that moment, or one of the microseconds after it that tell moments apart."""
+    return wanted <= moment < wanted + timedelta(microseconds=100)
+
+
+def test_an_event_is_online_at_once_and_in_the_lake_after_a_clean_stop(stream, clock):
+    engine = stream()
+    assert engine.process("1", lines(event("a", clock.now, "11", "1", 2.0))).accepted == 1
+    found = online(engine._settings, "user_features", "11")
+    assert found["user_rentals_7d"] == 1
+    assert found["user_rating_mean_all"] == 2.0
+    assert found["user_price_mean"] == pytest.approx(9.99)
+    assert found["user_weight_kg"] == pytest.approx(61.3)
+    assert online(engine._settings, "purpose_features", "party")["purpose_rentals_all"] == 1
+    engine.close()
+    row = landed(engine).loc["a"]
+    assert (row.user_id, row.rating, row.source_rating) == ("11", 2.0, 2.0)
+    assert is_at(row.arrived_at, clock.now)
+
+
+def test_a_user_and_a_rental_that_nobody_knows_have_activity_but_no_profile(stream, clock):
+    engine = stream()
+    engine.process("1", lines(event("a", clock.now, "new", "unlisted")))
+    user = online(engine._settings, "user_features", "new")
+    assert (user["user_rentals_all"], user["user_age"], user["user_segment"]) == (1, None, None)
+    assert online(engine._settings, "rental_features", "unlisted")["rental_category"] is None
+
+
+def test_a_rating_counts_once_however_often_it_comes(stream, clock):
+    engine = stream()
+    one = event("a", clock.now)
+    assert engine.process("1", lines(one, one)).repeated == 1
+    assert engine.process("2", lines(one)).repeated == 1
+    engine.close()
+    engine = stream()
+    assert engine.process("3", lines(one, event("b", clock.now))).accepted == 1
+    assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 2
+    engine.close()
+    assert landed(engine).index.tolist() == ["a", "b"]
+
+
+def test_of_different_events_with_one_id_the_earliest_counts_in_any_order(stream, clock):
+    earlier = event("a", clock.now - timedelta(hours=1), rating=1.0)
+    engine = stream()
+    engine.process("1", lines(event("a", clock.now, rating=5.0), earlier))
+    engine.close()
+    assert landed(engine).loc["a", "rating"] == 1.0
+
+
+def test_bad_lines_are_kept_with_their_reason_and_stop_nothing(stream, clock):
+    engine = stream()
+    good = event("good", clock.now)
+    bad = {
+        b'{"rating_id": "half': "EOF",
+        b"\xff\xfe": "JSON",
+        b"x" * 1_000_000: "1,000,000 bytes",
+        json.dumps([good]).encode(): "object",
+        json.dumps({**good, "rating": 5.5}).encode(): "rating",
+        json.dumps({**good, "rating": True}).encode(): "rating",
+        json.dumps({**good, "rating": float("nan")}).encode(): "",
+        json.dumps({**good, "user_id": " "}).encode(): "blank",
+        json.dumps({**good, "user_id": "a\x00b"}).encode(): "control characters",
+        json.dumps({**good, "rental_id": "\ud800"}).encode(): "",
+        json.dumps({**good, "rental_id": "x" * 129}).encode(): "128",
+        json.dumps({**good, "purpse": "party"}).encode(): "purpse",
+        json.dumps({**good, "event_timestamp": "2020-01-01T00:00:00"}).encode(): "timezone",
+        json.dumps({**good, "event_timestamp": 1577836800}).encode(): "ISO 8601",
+        json.dumps(event("ahead", clock.now + timedelta(minutes=6))).encode(): "in the future",
+    }
+    outcome = engine.process("1", [Line(b"", "f"), *[Line(text, "f") for text in bad], *lines(good)])
+    assert (outcome.accepted, outcome.quarantined) == (1, len(bad))
+    (file,) = quarantine.folder(engine._settings).iterdir()
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
+    for row, (text, reason) in zip(kept, bad.items(), strict=True):
+        assert row["text"] == text.decode("utf-8", "backslashreplace")
+        assert reason in row["reason"]
+        assert row["reason"]
+    assert engine.counts() == {"accepted": 1, "repeated": 0, "quarantined": len(bad)}
+
+
+@pytest.mark.parametrize("name", ["a:b", "a/b", "'; DROP TABLE seen; --", '"', "ü 😀", "../../x", "%00"])
+def test_hostile_ids_are_ids(stream, clock, name):
+    engine = stream()
+    engine.process("1", lines(event(name, clock.now, name, name, purpose=name)))
+    assert online(engine._settings, "user_features", name)["user_rentals_all"] == 1
+    assert json.loads(online(engine._settings, "user_features", name)["user_purpose_counts"]) == {name: 1}
+    engine.close()
+    assert landed(engine).loc[name, "user_id"] == name
+
+
+def test_an_event_of_a_clock_that_is_a_little_ahead_counts_as_of_its_arrival(stream, clock):
+    engine = stream()
+    engine.process("1", lines(event("a", clock.now + timedelta(minutes=4))))
+    engine.close()
+    assert is_at(landed(engine).loc["a", "event_timestamp"], clock.now)
+
+
+def test_arrivals_grow_even_while_the_clock_stands_or_goes_back(stream, clock):
+    engine = stream()
+    for number in range(3):
+        engine.process(str(number), lines(event(str(number), START)))
+        clock.now -= timedelta(seconds=10)
+    engine.close()
+    arrived = landed(engine)["arrived_at"].tolist()
+    assert arrived[0] < arrived[1] < arrived[2]
+    assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 3
+
+
+def test_windows_expire_online_while_nobody_rents(stream, clock):
+    engine = stream()
+    engine.process("1", lines(event("a", clock.now)))
+    settle(engine)
+    clock.now = START + timedelta(days=7, hours=23)
+    settle(engine)
+    assert online(engine._settings, "user_features", "1")["user_rentals_7d"] == 1
+    clock.now = START + timedelta(days=8)
+    settle(engine)
+    for view, prefix, key in (("user_features", "user", "1"), ("category_features", "category", "x")):
+        found = online(engine._settings, view, key)
+        assert (found[f"{prefix}_rentals_7d"], found[f"{prefix}_rentals_30d"]) == (0, 1)
+
+
+def test_more_keys_than_expire_at_once_expire_all(stream, clock, monkeypatch):
+    monkeypatch.setattr(engine_module, "KEYS_AT_ONCE", 2)
+    engine = stream()
+    engine.process("1", lines(*[event(str(number), clock.now, f"u{number}") for number in range(7)]))
+    clock.now += timedelta(days=9)
+    settle(engine)
+    for number in range(7):
+        assert online(engine._settings, "user_features", f"u{number}")["user_rentals_7d"] == 0
+
+
+def test_a_batch_that_is_repeated_after_a_crash_has_the_arrival_that_it_had(stream, clock, monkeypatch):
+    engine = stream()
+    first = clock.now
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._database, "enter", killed)
+        with pytest.raises(KeyboardInterrupt):
+            engine.process("1", lines(event("a", clock.now)))
+    assert not engine.is_settled()
+    clock.now += timedelta(days=20)
+    engine = stream()
+    settle(engine)
+    engine.process("1", lines(event("a", first)))
+    engine.close()
+    assert is_at(landed(engine).loc["a", "arrived_at"], first)
+
+
+def test_a_batch_that_was_finished_changes_nothing_when_it_is_repeated(stream, clock):
+    engine = stream()
+    bad = [Line(b"{", "f")]
+    engine.process("1", bad)
+    engine = stream()
+    assert engine.is_done("1")
+    engine.process("1", bad)
+    assert engine.counts()["quarantined"] == 1
+
+
+def test_a_landing_that_was_interrupted_lands_each_event_once(stream, clock, monkeypatch):
+    for step in ("land", "strike"):
+        engine = stream()
+        engine.process(step, lines(event(step, clock.now)))
+        with monkeypatch.context() as patch:
+            target = landing.lake if step == "land" else engine._database
+            patch.setattr(target, step, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                engine.land()
+        engine = stream()
+        engine.process(f"{step} again", lines(event(f"{step} later", clock.now)))
+        engine.land()
+    assert landed(engine).index.tolist() == ["land", "land later", "strike", "strike later"]
+    assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 4
+
+
+def test_events_wait_for_the_lake_and_make_few_files(stream, clock):
+    engine = stream()
+    for number in range(20):
+        clock.now += timedelta(minutes=5)
+        engine.process(str(number), lines(event(str(number), clock.now)))
+        engine.tick()
+    assert not list((engine._settings.lake / "ratings").glob("*"))
+    clock.now = START + timedelta(days=1)
+    engine.tick()
+    assert len(list((engine._settings.lake / "ratings").glob("*.parquet"))) == 1
+    assert len(landed(engine)) == 20
+
+
+def ratings(*events):
+    frame = pd.DataFrame(events)
+    frame["event_timestamp"] = pd.to_datetime(frame["event_timestamp"], utc=True)
+    return frame.assign(arrived_at=frame["event_timestamp"], source_rating=frame["rating"])
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_batch_that_somebody_else_lands_is_counted_from_then_on(stream, clock, is_live):
+    engine = stream()
+    engine.process("1", lines(event("streamed", clock.now)))
+    if not is_live:
+        engine.close()
+    taken = [event("loaded", START, rating=1.0), event("streamed", clock.now), event("soon", START)]
+    taken[2]["event_timestamp"] = (clock.now + timedelta(hours=2)).isoformat()
+    lake.append(engine._settings.lake, "ratings", "loaded", ratings(*taken))
+    engine = engine if is_live else stream()
+    outcome = engine.process("2", lines(event("loaded", clock.now), event("more", clock.now)))
+    assert (outcome.accepted, outcome.repeated) == (1, 1)
+    assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 3
+    clock.now += timedelta(hours=3)
+    engine.tick()
+    assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 4
+    engine.close()
+    assert landed(engine).index.tolist() == ["loaded", "more", "soon", "streamed"]
+
+
+def test_a_stopping_engine_takes_nothing_more(stream, clock):
+    engine = stream()
+    engine.pause()
+    with pytest.raises(StreamError, match="stopping"):
+        engine.process("1", lines(event("a", clock.now)))
+    engine.resume()
+    assert engine.process("1", lines(event("a", clock.now))).accepted == 1
+
+
+def test_files_that_were_read_are_removed_and_others_are_not(stream, clock):
+    engine = stream()
+    for name in ("a", "b"):
+        inbox.publish(engine._settings, [event(name, clock.now)])
+    read, other = sorted(inbox.folder(engine._settings).iterdir())
+    engine.process("1", [Line(read.read_bytes(), read.name)], [read.name])
+    assert list(inbox.folder(engine._settings).iterdir()) == [other]
