@@ -23,7 +23,7 @@ from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from feast import FeatureStore
+    from feast import FeatureStore, FeatureView
 
 BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
 """Before every event: materialization takes the latest value since then."""
@@ -191,12 +191,12 @@ def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
     store.materialize(start_date=BEGINNING.to_pydatetime(), end_date=until.to_pydatetime())
 
 
-def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
+def write_online(store: "FeatureStore", view: "str | FeatureView", table: "pa.Table") -> None:
     """Write rows of a view online, each readable at once; an older one never replaces a newer one.
 
     Args:
         store: an open store with one of the ``packed`` online stores.
-        view: name of a registered feature view.
+        view: a registered feature view, or its name.
         table: columns are the join key, ``event_timestamp`` (UTC) and every feature of the view.
 
     Raises:
@@ -209,7 +209,8 @@ def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
     online = store._get_provider().online_store
     if not isinstance(online, PackedOnlineStore):
         raise StoreError(f"{type(online).__name__} takes no Arrow table: name a packed online store")
-    online.online_write_table(store.config, store.get_feature_view(view), table)
+    registered = store.get_feature_view(view) if isinstance(view, str) else view
+    online.online_write_table(store.config, registered, table)
 
 
 def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:

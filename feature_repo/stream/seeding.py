@@ -16,7 +16,7 @@ from feature_repo import history
 from feature_repo.schema import TABLES
 from feature_repo.settings import FeatureSettings
 from feature_repo.stream.database import JOURNAL_COLUMNS, StreamDatabase
-from feature_repo.stream.entities import Entities, marks, microseconds
+from feature_repo.stream.entities import Entities, events, marks, microseconds
 from feature_repo.stream.folding import Folding
 from feature_repo.transforms.running import STATE
 from feature_repo.views import VIEW_DEFINITIONS
@@ -57,9 +57,10 @@ def seed(settings: FeatureSettings, database: StreamDatabase, store: "FeatureSto
         since = _bring_over(settings, database, known, now)
         if since is not None:
             known = known[known["known_at"] >= since]
+        known = entities.with_attributes(known)
         for view in VIEW_DEFINITIONS:
             folding.replay(view, entities.beginnings(view, since))
-            folding.replay(view, entities.events(view, known))
+            folding.replay(view, events(view, known))
         ahead = [*entities.begins_after(), *ratings.loc[ratings["known_at"] >= now, "known_at"]]
         database.contain(batches)
         database.note(
