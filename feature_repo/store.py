@@ -1,6 +1,7 @@
 """The feature store: register, join as of a time, materialize, and read online; all of it by Feast's SDK."""
 
 import importlib
+import logging
 import math
 import os
 import warnings
@@ -45,6 +46,8 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     config = yaml.safe_load(os.path.expandvars(file.read_text()))
     if settings.online_store_url:
         config["online_store"] = _online_store(settings.online_store_url)
+    # Feast doubts that a registry in a file knows this setting; it does.
+    logging.getLogger("feast.repo_config").addFilter(_not_about_serving)
     (settings.home / "feast").mkdir(parents=True, exist_ok=True)
     opened = FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
     # Feast says with every call that its Spark store is young. Its import sets a filter, so ours comes after.
@@ -52,6 +55,10 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
     warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
     return opened
+
+
+def _not_about_serving(record: logging.LogRecord) -> bool:
+    return "serve_features_while_materializing" not in record.getMessage()
 
 
 def _online_store(url: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Materialization and online reads: the packed stores against Feast's own and against the raw database.
 
-Where the time goes, of 100,000 entities with 10 features (profiled with ``cProfile`` on two cores): see
-``docs`` of each function.
+Where the time goes, by ``cProfile``, is said of each.
 """
 
 import shutil
@@ -12,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,21 +31,26 @@ ROUNDS = 3
 """Materializations of the packed store, each into an empty one; the middle one counts."""
 
 FEAST_ENTITIES = 2_000
-"""Entities in Feast's own store when reads are measured: it takes long to fill, and a read costs it the same."""
+"""Entities in Feast's own store when reads are measured: it takes long to fill."""
 
 READS = 2_000
 """Reads of one entity; of more, in proportion fewer."""
 
+WARM_UP_READS = 20
+"""Reads that fill caches and are not counted."""
+
 EVENT_TIME = datetime(2024, 1, 1, tzinfo=UTC)
+Reads = dict[str, tuple[Callable[[list[str]], object], int]]
+"""Ways to read entities by name, with the number of entities that are there."""
+
 REFERENCES = [f"entities:feature_{number}" for number in range(FEATURES)]
 
 
 def materialize(settings: FeatureSettings, kind: str) -> dict[str, Any]:
-    """Rows a second into an empty store, the packed one by its engine and Feast's own by Feast's Spark engine.
+    """Rows a second into an empty store: the packed one by its engine, Feast's own by Feast's Spark engine.
 
-    Of the packed store's time, Spark's query for the latest rows takes most; encoding and writing overlap with
-    it and take 0.3 s of a core (SQLite: 60 % in SQLite itself, 30 % in Arrow and NumPy).
-    Feast's time is a protobuf and a statement per cell, in the Python workers.
+    Two thirds of the packed store's time are Spark's: its plan, the scan, and Arrow to the driver. Of the
+    rest the database takes two thirds, Arrow and NumPy one. Feast's is a protobuf and a statement per cell.
 
     Args:
         settings: what Spark needs.
@@ -74,8 +79,8 @@ def materialize(settings: FeatureSettings, kind: str) -> dict[str, Any]:
         "baseline": round(baseline),
         "ratio": round(value / baseline, 2),
         "how": (
-            f"{ENTITIES:,} entities with {FEATURES} Float32 features from parquet by Feast's materialize() into an "
-            f"empty {kind} store, median of {ROUNDS}; baseline: Feast's spark.engine and own {kind} store, same rows"
+            f"{ENTITIES:,} entities with {FEATURES} Float32 features by materialize() into an empty {kind} "
+            f"store, median of {ROUNDS}; baseline: Feast's spark.engine and own {kind} store, same rows"
         ),
     }
 
@@ -83,9 +88,9 @@ def materialize(settings: FeatureSettings, kind: str) -> dict[str, Any]:
 def online_read(settings: FeatureSettings, count: int) -> dict[str, Any]:
     """Milliseconds of ``get_online_features(...).to_dict()`` for random entities, from SQLite.
 
-    Of one entity's read a third is SQLite, for the value and the view's mark; the rest is Feast's resolution of the
-    request from its cache, the key, one ``struct`` call, and the answer. Of a hundred, decoding and the
-    answer's columns take half.
+    Of one entity's read a third is SQLite, for the value and the view's mark; the rest is Feast's resolution
+    of the request from its cache, the key, one ``struct`` call, and the answer. Of a hundred, decoding and
+    the answer's columns take half.
 
     Args:
         settings: where to write.
@@ -99,22 +104,11 @@ def online_read(settings: FeatureSettings, count: int) -> dict[str, Any]:
         _fill(ours, frame)
         theirs.write_to_online_store("entities", frame.head(FEAST_ENTITIES))
         raw = _raw_read(folder / "packed.db", count)
-        random = np.random.default_rng(0)
-        times: dict[str, list[float]] = {"packed": [], "raw": [], "own": []}
         reads = max(READS // count, 200)
-        for turn in range(reads + 20):
-            names = [f"e{number}" for number in random.integers(0, ENTITIES, count)]
-            few = [f"e{number}" for number in random.integers(0, FEAST_ENTITIES, count)]
-            for kind, action in (
-                ("raw", lambda names=names: raw(names)),
-                ("packed", lambda names=names: _read(ours, names)),
-                ("own", lambda names=few: _read(theirs, names)),
-            ):
-                begin = time.perf_counter()
-                action()
-                # The first ones fill caches.
-                if turn >= 20:
-                    times[kind].append((time.perf_counter() - begin) * 1000)
+        asked: Reads = {"raw": (raw, ENTITIES), "packed": (partial(_read, ours), ENTITIES)}
+        times = _times(asked, count, reads)
+        # Apart from the others: two stores in one process take turns in Feast's cache of requests.
+        times |= _times({"own": (partial(_read, theirs), FEAST_ENTITIES)}, count, reads)
     figures = {kind: _percentiles(values) for kind, values in times.items()}
     return {
         "value": figures["packed"],
@@ -122,11 +116,25 @@ def online_read(settings: FeatureSettings, count: int) -> dict[str, Any]:
         "baseline": figures["raw"],
         "ratio": round(figures["packed"]["p50"] / figures["raw"]["p50"], 2),
         "how": (
-            f"get_online_features().to_dict() of {count} random of {ENTITIES:,} entities, {FEATURES} features, SQLite, "
-            f"in-process, {reads} reads; baseline: prepared SELECT of the same packed values, not decoded; Feast's own "
-            f"SQLite store beside it, of {FEAST_ENTITIES:,} entities: {figures['own']}"
+            f"get_online_features().to_dict() of {count} of {ENTITIES:,} entities, {FEATURES} features, "
+            f"SQLite, {reads} reads in-process; baseline: SELECT of the same packed values, not decoded; "
+            f"Feast's own SQLite store, of {FEAST_ENTITIES:,} entities: {figures['own']}"
         ),
     }
+
+
+def _times(asked: "Reads", count: int, reads: int) -> dict[str, list[float]]:
+    """Milliseconds of each way to read random entities, in turns."""
+    random = np.random.default_rng(0)
+    times: dict[str, list[float]] = {kind: [] for kind in asked}
+    for turn in range(WARM_UP_READS + reads):
+        for kind, (read, entities) in asked.items():
+            names = [f"e{number}" for number in random.integers(0, entities, count)]
+            begin = time.perf_counter()
+            read(names)
+            if turn >= WARM_UP_READS:
+                times[kind].append((time.perf_counter() - begin) * 1000)
+    return times
 
 
 def _percentiles(times: list[float]) -> dict[str, float]:

@@ -58,7 +58,7 @@ class PackedComputeEngine(SparkComputeEngine):
         view = task.feature_view
         for _ in range(ATTEMPTS):
             filling = store.begin(self.repo_config, view)
-            with closing(self._latest(registry, task)) as tables:
+            with closing(self._rows(registry, task)) as tables:
                 for table in tables:
                     store.online_write_table(self.repo_config, view, table, part=True)
             if store.complete(self.repo_config, view, filling):
@@ -68,13 +68,21 @@ class PackedComputeEngine(SparkComputeEngine):
             "see why it restarts or is emptied, then run the same again"
         )
 
-    def _latest(self, registry: BaseRegistry, task: MaterializationTask) -> Generator[pa.Table]:
-        """The latest row of each entity, as the offline store sees it."""
+    def _rows(self, registry: BaseRegistry, task: MaterializationTask) -> Generator[pa.Table]:
+        """The rows of the task's time as the offline store pulls them.
+
+        By default, as in Feast's own engines, that is all of them. There another step in Spark picks the
+        latest of each entity, which costs a shuffle; here the store's rule picks them as they arrive.
+        """
         view = task.feature_view
         source: Any = view.batch_source
         entities = [registry.get_entity(name, task.project, allow_cache=True) for name in view.entities]
         join_keys, features, event, created = _get_column_names(view, entities)
-        job = self.offline_store.pull_latest_from_table_or_query(
+        if self.repo_config.materialization_config.pull_latest_features:
+            pull = self.offline_store.pull_latest_from_table_or_query
+        else:
+            pull = self.offline_store.pull_all_from_table_or_query
+        job = pull(
             config=self.repo_config,
             data_source=source,
             join_key_columns=join_keys,

@@ -13,7 +13,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
 from feature_repo.packed import codec
-from feature_repo.packed.codec import STAMP_BYTES, Layout, layout_of
+from feature_repo.packed.codec import Layout, layout_of
 from feature_repo.packed.keys import keys_of
 from feature_repo.packed.response import moment
 
@@ -48,13 +48,16 @@ def from_batch(view: FeatureView, batch: pa.RecordBatch, part: bool) -> dict[byt
     created = mapping.get(source.created_timestamp_column, source.created_timestamp_column)
     if missing := [name for name in (*join_keys, event, *layout.names) if name not in batch.schema.names]:
         raise ValueError(f"rows for {view.name} have no column {', '.join(missing)}: a row is written whole")
-    values = layout.encode(
-        [codec.column_of(batch.column(name), value_type) for name, value_type in layout.schema],
-        _event(batch.column(event), view.name),
-        _creation(batch.column(created)) if created and created in batch.schema.names else None,
-        part,
-    )
-    return _latest(keys_of(batch, join_keys), values)
+    keys = keys_of(batch, join_keys)
+    events = _event(batch.column(event), view.name)
+    creations = _creation(batch.column(created)) if created and created in batch.schema.names else None
+    newest = _newest(keys, events, creations)
+    if len(newest) < len(keys):
+        # Before the columns are converted: a history has many rows for each entity.
+        batch, keys, events = batch.take(newest), [keys[at] for at in newest], events[newest]
+        creations = None if creations is None else creations[newest]
+    columns = [codec.column_of(batch.column(name), value_type) for name, value_type in layout.schema]
+    return dict(zip(keys, layout.encode(columns, events, creations, part), strict=True))
 
 
 def from_protobufs(config: RepoConfig, view: FeatureView, rows: Sequence[Row]) -> dict[bytes, bytes]:
@@ -69,29 +72,24 @@ def from_protobufs(config: RepoConfig, view: FeatureView, rows: Sequence[Row]) -
         raise ValueError(
             f"rows for {view.name} lack {', '.join(sorted(missing))}: a row is written whole, with nulls"
         )
-    values = layout.encode(
-        [
-            pa.array([kind.stored(features[name]) for _, features, _, _ in rows], kind.arrow)
-            for name, kind in zip(layout.names, layout.kinds, strict=True)
-        ],
-        _event(pa.array([_utc(event) for _, _, event, _ in rows], _TIME), view.name),
-        _creation(pa.array([created and _utc(created) for _, _, _, created in rows], _TIME)),
-        part=False,
-    )
     version = config.entity_key_serialization_version
-    return _latest([serialize_entity_key(key, version) for key, _, _, _ in rows], values)
+    keys = [serialize_entity_key(key, version) for key, _, _, _ in rows]
+    events = _event(pa.array([_utc(event) for _, _, event, _ in rows], _TIME), view.name)
+    creations = _creation(pa.array([created and _utc(created) for _, _, _, created in rows], _TIME))
+    columns = [
+        pa.array([kind.stored(features[name]) for _, features, _, _ in rows], kind.arrow)
+        for name, kind in zip(layout.names, layout.kinds, strict=True)
+    ]
+    values = layout.encode(columns, events, creations, part=False)
+    return {keys[at]: values[at] for at in _newest(keys, events, creations)}
 
 
-def _latest(keys: list[bytes], values: list[bytes]) -> dict[bytes, bytes]:
-    latest = dict(zip(keys, values, strict=True))
-    if len(latest) == len(keys):
-        return latest
-    latest = {}
-    for key, value in zip(keys, values, strict=True):
-        old = latest.get(key)
-        if old is None or old[:STAMP_BYTES] <= value[:STAMP_BYTES]:
-            latest[key] = value
-    return latest
+def _newest(keys: list[bytes], events: np.ndarray, creations: np.ndarray | None) -> np.ndarray:
+    """Places of the newest row of each entity; of rows of the same times the last one."""
+    if len(set(keys)) == len(keys):
+        return np.arange(len(keys))
+    order = np.lexsort((events,) if creations is None else (creations, events))
+    return np.sort(list({keys[at]: at for at in order}.values()))
 
 
 def _utc(time: datetime) -> datetime:

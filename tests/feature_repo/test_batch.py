@@ -19,7 +19,9 @@ ROWS = pa.schema([*EVENTS, *batch.STATE_FIELDS])
 events = st.fixed_dictionaries(
     {
         "key": st.sampled_from(["1", "11", "a", "ü"]),
-        "known_at": st.sampled_from([18_000 * DAY, 18_150 * DAY, SINCE - 1, SINCE, 18_300 * DAY]),
+        "known_at": st.sampled_from(
+            [18_000 * DAY, 18_150 * DAY, SINCE - 1, SINCE, SINCE + 1, 18_300 * DAY, 18_400 * DAY]
+        ),
         "delay": st.sampled_from([0, 0, 1, 9 * DAY, 100 * DAY]),
         "rating": st.sampled_from([1.0, 2.5, None]),
         "price": st.sampled_from([9.99, None]),
@@ -75,28 +77,30 @@ def test_chunks_and_batches_may_end_anywhere(rows, sizes, chunk, begun):
         assert fold(rows, sizes).equals(whole)
 
 
-@pytest.mark.parametrize("border", range(1, 12))
+@pytest.mark.parametrize("border", range(1, 18))
 def test_the_rows_of_a_key_may_be_cut_at_each_place(monkeypatch, border):
     known = [SINCE - 2 * DAY, SINCE, SINCE, SINCE + 8 * DAY, SINCE + 8 * DAY, SINCE + 40 * DAY]
     rows = [
         {"key": key, "known_at": at, "happened_at": at, "rating": 2.5, "capacity": 4.0, "purpose": "work"}
-        for key in ("1", "11")
+        for key in ("1", "11", "a")
         for at in known
     ]
     state = state_of(rows)
     rows = list(ordered([row for row in rows if row["known_at"] >= SINCE], state))
-    assert len(rows) == 12
+    assert len(rows) == 18
     whole = fold(rows, [])
     monkeypatch.setattr(batch, "CHUNK_ROWS", border)
     assert fold(rows, [border]).equals(whole)
-    assert fold(rows, [1] * 12).equals(whole)
+    assert fold(rows, [1] * 18).equals(whole)
 
 
 def test_a_hot_key_is_folded_chunk_by_chunk(monkeypatch):
     number, size = 300_000, 10_000
     known = 18_000 * DAY + pd.Series(range(number)) // 1_000 * DAY
     frame = pd.DataFrame({"key": "dress", "known_at": known, "happened_at": known, "rating": 4.0})
-    table = pa.Table.from_pandas(frame.reindex(columns=ROWS.names), ROWS, preserve_index=False)
+    table = pa.Table.from_pandas(frame.reindex(columns=EVENTS.names), EVENTS, preserve_index=False)
+    for field in batch.STATE_FIELDS:
+        table = table.append_column(field, pa.nulls(number, field.type))
     folded = []
 
     def noting(state, events, until, counted=()):

@@ -31,7 +31,7 @@ def days(*numbers):
 
 
 def marketplace(seed=0, size=150):
-    """Ties, late arrivals, missing attributes, a category without a name, a user and a rental nobody lists."""
+    """Ties, late arrivals, missing attributes, a nameless category, a user and a rental that nobody lists."""
     draw = np.random.default_rng(seed)
     users = pd.DataFrame({"user_id": ["1", "11", "ü"], "joined_at": days(0, 3, 300), "age": 30.0})
     users = users.assign(height_cm=np.nan, weight_kg=[60.0, np.nan, 70.5], segment="a")

@@ -30,6 +30,12 @@ def test_a_batch_written_twice_is_there_once(tmp_path):
     assert sorted(lake.read(tmp_path, "ratings").rating_id) == ["a", "b"]
 
 
+def test_twins_in_one_batch_count_once(tmp_path):
+    twins = ratings("a", "b", "a").assign(rating=[1.0, 2.0, 3.0])
+    assert lake.append(tmp_path, "ratings", "one", twins) == 2
+    assert lake.read(tmp_path, "ratings").set_index("rating_id")["rating"].to_dict() == {"a": 1.0, "b": 2.0}
+
+
 def test_overlapping_batches_count_nothing_twice(tmp_path):
     lake.append(tmp_path, "ratings", "one", ratings("a", "b"))
     assert lake.append(tmp_path, "ratings", "two", ratings("b", "c")) == 1

