@@ -58,10 +58,12 @@ def compute(settings: FeatureSettings, until: pd.Timestamp) -> dict[str, int]:
         Rows of each feature table.
 
     Raises:
-        LakeError: ``until`` has no time zone, or another computation is under way.
+        LakeError: ``until`` has no time zone or has not come, or another computation is under way.
     """
     if until.tzinfo is None:
         raise LakeError(f"{until} has no time zone, so it names no moment: give it in UTC")
+    if until > pd.Timestamp.now("UTC"):
+        raise LakeError(f"{until} lies in the future, of which nothing is known: give no later time than now")
     with exclusive(settings.lake / "features"):
         before = _computed(settings)
         batches = {table: _hashes(settings.lake / table) for table in TABLES}

@@ -72,19 +72,20 @@ def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
     Returns:
         How many rows the batch holds.
     """
-    others = [path for path in (lake / table).glob("*.parquet") if path.stem != batch]
     key = KEYS[table]
-    known = {value for path in others for value in pq.read_table(path, columns=[key])[key].to_pylist()}
-    rows = conform(frame[~frame[key].isin(known)].drop_duplicates(key), table)
-    land(lake, table, batch, rows)
+    with exclusive(lake / table, wait=True):
+        others = [path for path in (lake / table).glob("*.parquet") if path.stem != batch]
+        known = {value for path in others for value in pq.read_table(path, columns=[key])[key].to_pylist()}
+        rows = conform(frame[~frame[key].isin(known)].drop_duplicates(key), table)
+        land(lake, table, batch, rows)
     return rows.num_rows
 
 
 def land(lake: Path, table: str, batch: str, rows: pa.Table) -> Path:
     """Write ``rows`` (from ``schema.conform``) as one batch of ``table``; the same batch replaces itself.
 
-    Their keys are not looked up: the caller knows that no other batch has them. When this returns, the file
-    survives a loss of power.
+    Their keys are not looked up: the caller knows that no other batch has them, and sees by ``exclusive`` that
+    none lands meanwhile. When this returns, the file survives a loss of power.
     """
     folder = lake / table
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,8 +125,9 @@ def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFr
 
 
 def clock(lake: Path) -> pd.Timestamp:
-    """The first midnight (UTC) after the last arrival of a rating: the time as far as the data knows it."""
-    return read(lake, "ratings")["arrived_at"].max().floor("D") + pd.Timedelta(days=1)
+    """The time as far as the data knows it: the first midnight (UTC) after the last arrival, or now."""
+    midnight = read(lake, "ratings")["arrived_at"].max().floor("D") + pd.Timedelta(days=1)
+    return min(midnight, pd.Timestamp.now("UTC").as_unit("us"))
 
 
 def snapshot_hash(*tables: pd.DataFrame) -> str:
@@ -137,16 +139,16 @@ def snapshot_hash(*tables: pd.DataFrame) -> str:
 
 
 @contextmanager
-def exclusive(target: Path) -> Iterator[None]:
+def exclusive(target: Path, wait: bool = False) -> Iterator[None]:
     """Let no other process, nor another part of this one, write ``target`` meanwhile.
 
     Raises:
-        LakeError: another one is writing it.
+        LakeError: another one is writing it, and ``wait`` is not set.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(f".{target.name}.lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise LakeError(f"another run is writing {target}: wait until it has ended") from error
         yield

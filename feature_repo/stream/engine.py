@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from feature_repo import lake
 from feature_repo.settings import FeatureSettings
 from feature_repo.store import open_store, register
 from feature_repo.stream import StreamError, inbox, landing, quarantine
@@ -114,10 +115,10 @@ class Engine:
         with self._lock:
             if self._paused:
                 return False
-            folding = self._seeded()
             now = max(self._clock(), self._database.fact("last_at", 0))
             if landing.is_due(self._database, now, self._settings.stream_landing_seconds):
-                landing.land(self._settings, self._database)
+                self._land()
+            folding = self._seeded()
             if self._database.fact("batch_done", 1):
                 return self._expire(folding, now)
             # A micro-batch is to be repeated as of its own arrival, which must not be past by then.
@@ -169,8 +170,7 @@ class Engine:
     def land(self) -> int:
         """Bring all that was accepted into the lake, and return how many events that were."""
         with self._lock:
-            self._seeded()
-            return landing.land(self._settings, self._database)
+            return self._land()
 
     def close(self) -> None:
         """Land what waits and close."""
@@ -178,6 +178,12 @@ class Engine:
             self._paused = True
             self.land()
             self._database.close()
+
+    def _land(self) -> int:
+        with lake.exclusive(self._settings.lake / "ratings", wait=True):
+            # A batch that landed meanwhile may hold some of the same ratings.
+            self._seeded()
+            return landing.land(self._settings, self._database)
 
     def _seeded(self) -> Folding:
         now = max(self._clock(), self._database.fact("last_at", 0) + 2)

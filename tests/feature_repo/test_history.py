@@ -258,6 +258,11 @@ def test_an_empty_lake_has_an_empty_history_that_can_be_extended(spark, whole, t
     assert differing(everything(settings), whole) == []
 
 
+def test_nothing_is_known_of_the_future(tmp_path):
+    with pytest.raises(lake.LakeError, match="lies in the future"):
+        history.compute(FeatureSettings(home=tmp_path), pd.Timestamp.now("UTC") + pd.Timedelta(hours=1))
+
+
 def test_a_time_without_a_zone_names_no_moment(tmp_path):
     with pytest.raises(lake.LakeError, match="no time zone"):
         history.compute(home(tmp_path), pd.Timestamp("2020-01-01"))

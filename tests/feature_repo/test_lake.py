@@ -58,6 +58,12 @@ def test_a_rating_is_there_once_it_has_happened_and_arrived(tmp_path):
     assert lake.clock(tmp_path) == pd.Timestamp("2020-01-03", tz="UTC")
 
 
+def test_the_clock_is_not_ahead_of_the_present(tmp_path):
+    frame = ratings("a").assign(event_timestamp=pd.Timestamp.now("UTC"), arrived_at=pd.Timestamp.now("UTC"))
+    lake.append(tmp_path, "ratings", "first", frame)
+    assert frame["arrived_at"].max() < lake.clock(tmp_path) <= pd.Timestamp.now("UTC")
+
+
 def test_ratings_written_before_they_had_an_arrival_are_known_when_they_happen(tmp_path):
     old = conform(ratings("old"), "ratings").drop_columns("arrived_at")
     (tmp_path / "ratings").mkdir()
