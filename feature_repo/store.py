@@ -1,6 +1,7 @@
 """The feature store: register, join as of a time, materialize, and read online; all of it by Feast's SDK."""
 
 import importlib
+import logging
 import math
 import os
 import warnings
@@ -22,7 +23,7 @@ from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from feast import FeatureStore
+    from feast import FeatureStore, FeatureView
 
 BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
 """Before every event: materialization takes the latest value since then."""
@@ -45,6 +46,8 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     config = yaml.safe_load(os.path.expandvars(file.read_text()))
     if settings.online_store_url:
         config["online_store"] = _online_store(settings.online_store_url)
+    # Feast doubts that a registry in a file knows this setting; it does.
+    logging.getLogger("feast.repo_config").addFilter(_not_about_serving)
     (settings.home / "feast").mkdir(parents=True, exist_ok=True)
     opened = FeatureStore(config=RepoConfig(**config, repo_path=file.parent))
     # Feast says with every call that its Spark store is young. Its import sets a filter, so ours comes after.
@@ -52,6 +55,10 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
     warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
     return opened
+
+
+def _not_about_serving(record: logging.LogRecord) -> bool:
+    return "serve_features_while_materializing" not in record.getMessage()
 
 
 def _online_store(url: str) -> dict[str, str]:
@@ -186,12 +193,12 @@ def materialize(store: "FeatureStore", until: pd.Timestamp) -> None:
     store.materialize(start_date=BEGINNING.to_pydatetime(), end_date=until.to_pydatetime())
 
 
-def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
+def write_online(store: "FeatureStore", view: "str | FeatureView", table: "pa.Table") -> None:
     """Write rows of a view online, each readable at once; an older one never replaces a newer one.
 
     Args:
         store: an open store with one of the ``packed`` online stores.
-        view: name of a registered feature view.
+        view: a registered feature view, or its name.
         table: columns are the join key, ``event_timestamp`` (UTC) and every feature of the view.
 
     Raises:
@@ -204,7 +211,8 @@ def write_online(store: "FeatureStore", view: str, table: "pa.Table") -> None:
     online = store._get_provider().online_store
     if not isinstance(online, PackedOnlineStore):
         raise StoreError(f"{type(online).__name__} takes no Arrow table: name a packed online store")
-    online.online_write_table(store.config, store.get_feature_view(view), table)
+    registered = store.get_feature_view(view) if isinstance(view, str) else view
+    online.online_write_table(store.config, registered, table)
 
 
 def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:

@@ -49,8 +49,8 @@ REFERENCES = [f"entities:feature_{number}" for number in range(FEATURES)]
 def materialize(settings: FeatureSettings, kind: str) -> dict[str, Any]:
     """Rows a second into an empty store: the packed one by its engine, Feast's own by Feast's Spark engine.
 
-    Two thirds of the packed store's time are Spark's: its plan, the scan, and Arrow to the driver. Of the rest
-    the database takes two thirds, and Arrow and NumPy one. Feast's time is a protobuf and a statement per cell.
+    Two thirds of the packed store's time are Spark's: its plan, the scan, and Arrow to the driver. Of the
+    rest the database takes two thirds, Arrow and NumPy one. Feast's is a protobuf and a statement per cell.
 
     Args:
         settings: what Spark needs.
@@ -79,8 +79,8 @@ def materialize(settings: FeatureSettings, kind: str) -> dict[str, Any]:
         "baseline": round(baseline),
         "ratio": round(value / baseline, 2),
         "how": (
-            f"{ENTITIES:,} entities with {FEATURES} Float32 features by materialize() into an empty {kind} store, "
-            f"median of {ROUNDS}; baseline: Feast's spark.engine and own {kind} store, same rows"
+            f"{ENTITIES:,} entities with {FEATURES} Float32 features by materialize() into an empty {kind} "
+            f"store, median of {ROUNDS}; baseline: Feast's spark.engine and own {kind} store, same rows"
         ),
     }
 
@@ -89,8 +89,8 @@ def online_read(settings: FeatureSettings, count: int) -> dict[str, Any]:
     """Milliseconds of ``get_online_features(...).to_dict()`` for random entities, from SQLite.
 
     Of one entity's read a third is SQLite, for the value and the view's mark; the rest is Feast's resolution
-    of the request from its cache, the key, one ``struct`` call, and the answer. Of a hundred, decoding and the
-    answer's columns take half.
+    of the request from its cache, the key, one ``struct`` call, and the answer. Of a hundred, decoding and
+    the answer's columns take half.
 
     Args:
         settings: where to write.
@@ -116,7 +116,7 @@ def online_read(settings: FeatureSettings, count: int) -> dict[str, Any]:
         "baseline": figures["raw"],
         "ratio": round(figures["packed"]["p50"] / figures["raw"]["p50"], 2),
         "how": (
-            f"get_online_features().to_dict() of {count} random of {ENTITIES:,} entities with {FEATURES} features, "
+            f"get_online_features().to_dict() of {count} of {ENTITIES:,} entities, {FEATURES} features, "
             f"SQLite, {reads} reads in-process; baseline: SELECT of the same packed values, not decoded; "
             f"Feast's own SQLite store, of {FEAST_ENTITIES:,} entities: {figures['own']}"
         ),

@@ -71,8 +71,8 @@ class PackedComputeEngine(SparkComputeEngine):
     def _rows(self, registry: BaseRegistry, task: MaterializationTask) -> Generator[pa.Table]:
         """The rows of the task's time as the offline store pulls them.
 
-        By default, as in Feast's own engines, that is all of them. There another step in Spark picks the latest
-        of each entity, which costs a shuffle; here the online store's rule picks them as they arrive.
+        By default, as in Feast's own engines, that is all of them. There another step in Spark picks the
+        latest of each entity, which costs a shuffle; here the store's rule picks them as they arrive.
         """
         view = task.feature_view
         source: Any = view.batch_source

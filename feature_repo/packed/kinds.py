@@ -52,7 +52,8 @@ class Kind:
             raise TypeError(f"a value of {found} was written to a feature of {self.field}: convert it first")
         stored = getattr(value, found)
         if self.item:
-            return list(stored.val)
+            # Arrow takes no booleans for the bytes that they are stored as.
+            return [int(item) for item in stored.val] if self.item == "?" else list(stored.val)
         return None if self.field == "unix_timestamp_val" and stored == NULL_TIMESTAMP_INT_VALUE else stored
 
     def proto(self, cell: Cell) -> Value:

@@ -117,17 +117,18 @@ class PackedResponse(OnlineResponse):
                 name + TIMESTAMP_POSTFIX: [0] * len(values) for name, values in self._entities.items()
             }
         for answer in self._answers:
-            nothing = (None,) * len(answer.layout.names)
-            by_place: list[Any] = list(
-                zip(*(nothing if row.cells is None else row.cells for row in answer.rows), strict=True)
-            )
+            if len(answer.rows) == 1:
+                by_place: list[Any] = [
+                    [cell] for cell in answer.rows[0].cells or [None] * len(answer.layout.names)
+                ]
+            else:
+                nothing = (None,) * len(answer.layout.names)
+                by_place = list(map(list, zip(*(row.cells or nothing for row in answer.rows), strict=True)))
             for place, to_python in answer.layout.shown:
                 by_place[place] = [v if v is None or v is MISSING else to_python(v) for v in by_place[place]]
             for name, place in zip(answer.names, answer.places, strict=True):
                 column = by_place[place]
-                columns[name] = (
-                    [None if v is MISSING else v for v in column] if MISSING in column else list(column)
-                )
+                columns[name] = [None if v is MISSING else v for v in column] if MISSING in column else column
             if include_event_timestamps:
                 seconds = [0 if row.event is None else row.event // 1_000_000 for row in answer.rows]
                 columns |= {name + TIMESTAMP_POSTFIX: seconds for name in answer.names}

@@ -85,18 +85,20 @@ class PackedSqliteOnlineStore(PackedOnlineStore):
         connection = self._connection(config)
         try:
             if len(keys) <= KEYS_IN_SELECT:
-                found = dict(connection.execute(_select(view, len(keys)), keys).fetchall())
-            else:
-                found = {}
-                with self._transaction(config, "BEGIN"):
-                    for start in range(0, len(keys), KEYS_IN_SELECT):
-                        some = keys[start : start + KEYS_IN_SELECT]
-                        found.update(connection.execute(_select(view, len(some)), some))
+                found: tuple[bytes | None, ...] = connection.execute(
+                    _select(view, len(keys)), keys
+                ).fetchone()
+                return found
+            values: list[bytes | None] = []
+            with self._transaction(config, "BEGIN"):
+                for start in range(0, len(keys), KEYS_IN_SELECT):
+                    some = keys[start : start + KEYS_IN_SELECT]
+                    values += connection.execute(_select(view, len(some)), some).fetchone()
+            return values
         except sqlite3.OperationalError as error:
             if "no such table" not in str(error):
                 raise
             return [None] * len(keys)
-        return [found.get(key) for key in keys]
 
     @override
     def write(self, config: RepoConfig, view: str, values: Mapping[bytes, bytes]) -> int:
@@ -138,7 +140,8 @@ def _create(view: str) -> str:
 
 @lru_cache(maxsize=2048)
 def _select(view: str, keys: int) -> str:
-    return f"SELECT key, value FROM {_quoted(view)} WHERE key IN ({','.join('?' * keys)})"  # noqa: S608
+    """A value per key, in order: faster than ``IN``, after which they would have to be put in order."""
+    return "SELECT " + ", ".join([f"(SELECT value FROM {_quoted(view)} WHERE key = ?)"] * keys)  # noqa: S608
 
 
 def _insert(view: str) -> str:

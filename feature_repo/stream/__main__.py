@@ -5,7 +5,6 @@ import sys
 import threading
 
 from feature_repo.settings import FeatureSettings
-from feature_repo.stream import StreamError
 
 
 def main() -> int:
@@ -17,7 +16,10 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         run(FeatureSettings(), stop, _say)
-    except StreamError as error:
+    except Exception as error:
+        # The errors that our own room raises name their remedy; any other one is a fault of the code.
+        if type(error).__module__.split(".")[0] != "feature_repo":
+            raise
         print(f"\nerror: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

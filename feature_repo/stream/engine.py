@@ -16,7 +16,7 @@ from feature_repo.settings import FeatureSettings
 from feature_repo.store import open_store, register
 from feature_repo.stream import StreamError, inbox, landing, quarantine
 from feature_repo.stream.database import StreamDatabase
-from feature_repo.stream.entities import Entities
+from feature_repo.stream.entities import Entities, events
 from feature_repo.stream.events import Line, parse
 from feature_repo.stream.folding import Folding
 from feature_repo.stream.seeding import is_seeded, seed
@@ -55,6 +55,7 @@ class Engine:
         self._clock = clock
         self._lock = threading.RLock()
         self._paused = False
+        self.failure: Exception | None = None
         self._lag: float | None = None
         self._store = open_store(settings)
         register(self._store)
@@ -92,10 +93,9 @@ class Engine:
             outcome = Outcome(len(new), len(seen) + parsed.repeated, len(parsed.refused))
             with self._database.transaction():
                 if len(new):
+                    rated = folding.entities.with_attributes(new)
                     for view in VIEW_DEFINITIONS:
-                        events = folding.entities.events(view, new)
-                        if events.num_rows:
-                            folding.advance(view, events, arrived_at + 1)
+                        folding.advance(view, events(view, rated), arrived_at + 1)
                     self._database.remember(new["rating_id"])
                     self._database.enter(new)
                 self._database.consume(files)

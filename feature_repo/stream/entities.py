@@ -44,31 +44,17 @@ class Entities:
         """When those begin that do not exist yet."""
         return [int(at) for started in self._started.values() for at in started[started > self._now]]
 
-    def events(self, view: View, ratings: pd.DataFrame) -> pa.Table:
-        """Ratings as events of ``view``, of the schema ``running.EVENTS``; see ``batch.view_events``.
+    def with_attributes(self, ratings: pd.DataFrame) -> pd.DataFrame:
+        """Add ``known_at`` and what ratings take from their rentals; see ``batch.with_attributes``.
 
         Args:
-            view: what becomes an event, and of which key.
-            ratings: ``user_id``, ``rental_id``, ``rating``, ``purpose``, and in microseconds
-                ``event_timestamp`` and ``arrived_at``.
+            ratings: ``rental_id`` and, in microseconds since 1970, ``event_timestamp`` and ``arrived_at``.
         """
         known_at = ratings[["arrived_at", "event_timestamp"]].max(axis=1)
-        rated = self._tables["rentals"][ATTRIBUTES].reindex(ratings["rental_id"])
         listed_at = self._started["rentals"].reindex(ratings["rental_id"], fill_value=NEVER_LISTED)
-        is_listed = listed_at.to_numpy() <= known_at.to_numpy()
-        joined = ratings.assign(**{name: rated[name].where(is_listed).to_numpy() for name in ATTRIBUTES})
-        frame = pd.DataFrame(
-            {
-                "key": joined[view.key],
-                "known_at": known_at,
-                "happened_at": joined["event_timestamp"],
-                "rating": joined["rating"],
-                **{name: joined[name] if view.keeps(name) else None for name in MEASURES},
-                "category": joined["category"],
-                "purpose": joined["purpose"],
-            }
-        )
-        return pa.Table.from_pandas(frame[frame["key"].notna()], EVENTS, preserve_index=False)
+        listed = ratings["rental_id"].where(listed_at.to_numpy() <= known_at.to_numpy())
+        rated = self._tables["rentals"][ATTRIBUTES].reindex(listed)
+        return ratings.assign(known_at=known_at, **{name: rated[name].to_numpy() for name in ATTRIBUTES})
 
     def beginnings(self, view: View, since: int | None) -> pa.Table:
         """The events that make the keys of ``view`` exist: those known at ``since`` or later, and by now."""
@@ -108,6 +94,22 @@ def _read(folder: Path, table: str) -> pd.DataFrame:
     if not any((folder / table).glob("*.parquet")):
         return TABLES[table].empty_table().to_pandas()
     return lake.read(folder, table)
+
+
+def events(view: View, ratings: pd.DataFrame) -> pa.Table:
+    """Ratings ``with_attributes`` as events of ``view`` (``EVENTS``); see ``batch.view_events``."""
+    frame = pd.DataFrame(
+        {
+            "key": ratings[view.key],
+            "known_at": ratings["known_at"],
+            "happened_at": ratings["event_timestamp"],
+            "rating": ratings["rating"],
+            **{name: ratings[name] if view.keeps(name) else None for name in MEASURES},
+            "category": ratings["category"],
+            "purpose": ratings["purpose"],
+        }
+    )
+    return pa.Table.from_pandas(frame[frame["key"].notna()], EVENTS, preserve_index=False)
 
 
 def marks(folder: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from feature_repo.stream.database import StreamDatabase
 from feature_repo.stream.entities import Entities
 from feature_repo.transforms.activity import table
 from feature_repo.transforms.running import Counted, Rows, advance
-from feature_repo.views import View
+from feature_repo.views import VIEW_DEFINITIONS, View
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -29,6 +29,8 @@ class Folding:
     def __init__(self, database: StreamDatabase, store: "FeatureStore", entities: Entities) -> None:
         self._database = database
         self._store = store
+        # Feast reads a view out of its registry anew each time, which takes longer than to write to it.
+        self._views = {view.name: store.get_feature_view(view.name) for view in VIEW_DEFINITIONS}
         self.entities = entities
 
     def advance(self, view: View, events: pa.Table, until: int, due: Sequence[str] = ()) -> None:
@@ -39,7 +41,7 @@ class Folding:
         keys = list(dict.fromkeys([*events["key"].to_pylist(), *due]))
         rows, after = advance(self._database.load(view.name, keys), events, until, view.counted)
         if len(rows.key):
-            write_online(self._store, view.name, self._features(view, _newest(rows)))
+            write_online(self._store, self._views[view.name], self._features(view, _newest(rows)))
         self._database.save(view.name, after)
 
     def replay(self, view: View, events: pa.Table) -> None:

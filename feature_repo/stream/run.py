@@ -70,7 +70,11 @@ def _query(
         engine.pause()
         query.stop()
     if failure is not None:
-        raise StreamError(f"the stream stopped: {str(failure).splitlines()[0]}") from failure
+        cause = engine.failure or failure
+        raise StreamError(
+            f"the stream stopped: {str(cause).splitlines()[0]}; nothing is lost: start it again when that is "
+            "mended"
+        ) from cause
 
 
 @contextmanager

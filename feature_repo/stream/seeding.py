@@ -15,7 +15,7 @@ from feature_repo import history
 from feature_repo.schema import TABLES
 from feature_repo.settings import FeatureSettings
 from feature_repo.stream.database import JOURNAL_COLUMNS, StreamDatabase
-from feature_repo.stream.entities import Entities, marks, microseconds
+from feature_repo.stream.entities import Entities, events, marks, microseconds
 from feature_repo.stream.folding import Folding
 from feature_repo.transforms.running import STATE
 from feature_repo.views import VIEW_DEFINITIONS
@@ -53,10 +53,11 @@ def seed(settings: FeatureSettings, database: StreamDatabase, store: "FeatureSto
         since = _bring_over(settings, database, known, now)
         if since is not None:
             known = known[known["known_at"] >= since]
+        known = entities.with_attributes(known)
         for view in VIEW_DEFINITIONS:
             # In one order of time: a row of an earlier time would not replace that of a later beginning.
-            events = [entities.beginnings(view, since), entities.events(view, known)]
-            folding.replay(view, pa.concat_tables(events))
+            parts = [entities.beginnings(view, since), events(view, known)]
+            folding.replay(view, pa.concat_tables(parts))
         ahead = [*entities.begins_after(), *ratings.loc[ratings["known_at"] >= now, "known_at"]]
         database.contain(batches)
         database.note(

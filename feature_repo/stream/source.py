@@ -63,7 +63,12 @@ def start(spark: "SparkSession", settings: FeatureSettings, engine: Engine) -> "
         # Spark writes a file's name as in an address: with %20 for a space.
         places = [unquote(place) for place in table["place"].to_pylist()]
         lines = [Line(text, place) for text, place in zip(table["text"].to_pylist(), places, strict=True)]
-        engine.process(name, lines, () if is_kafka(settings) else dict.fromkeys(places))
+        try:
+            engine.process(name, lines, () if is_kafka(settings) else dict.fromkeys(places))
+        except Exception as error:
+            # What Spark says of it is a stack trace of two languages.
+            engine.failure = error
+            raise
 
     lines = _kafka(spark, settings) if is_kafka(settings) else _files(spark, settings)
     return (

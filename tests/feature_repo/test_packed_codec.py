@@ -56,7 +56,7 @@ def test_what_is_encoded_is_decoded(drawn, part, data):
     types, cells = drawn
     layout = Layout([(f"feature {at}", value_type) for at, value_type in enumerate(types)])
     columns = [
-        pa.array([row[at] for row in cells], kind.arrow, from_pandas=False)
+        pa.array([kind.stored(kind.proto(row[at])) for row in cells], kind.arrow)
         for at, kind in enumerate(layout.kinds)
     ]
     size = len(cells)

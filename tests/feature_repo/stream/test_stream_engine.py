@@ -158,6 +158,7 @@ def test_more_keys_than_expire_at_once_expire_all(stream, clock, monkeypatch):
 
 def test_a_batch_that_is_repeated_after_a_crash_has_the_arrival_that_it_had(stream, clock, monkeypatch):
     engine = stream()
+    engine.process("0", lines(event("before", clock.now)))
     first = clock.now
 
     def killed(*_):
@@ -273,16 +274,17 @@ def test_a_batch_that_somebody_else_lands_is_counted_from_then_on(stream, clock,
     engine.process("1", lines(event("streamed", clock.now)))
     if not is_live:
         engine.close()
-    taken = [event("loaded", START, rating=1.0), event("streamed", clock.now), event("soon", START)]
+    taken = [event("loaded", START), event("streamed", clock.now), event("soon", START, "11")]
     taken[2]["event_timestamp"] = (clock.now + timedelta(hours=2)).isoformat()
     lake.append(engine._settings.lake, "ratings", "loaded", ratings(*taken))
     engine = engine if is_live else stream()
     outcome = engine.process("2", lines(event("loaded", clock.now), event("more", clock.now)))
     assert (outcome.accepted, outcome.repeated) == (1, 1)
     assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 3
+    assert online(engine._settings, "user_features", "11")["user_rentals_all"] == 0
     clock.now += timedelta(hours=3)
     engine.tick()
-    assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 4
+    assert online(engine._settings, "user_features", "11")["user_rentals_all"] == 1
     engine.close()
     assert landed(engine).index.tolist() == ["loaded", "more", "soon", "streamed"]
 
