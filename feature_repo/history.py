@@ -6,6 +6,7 @@ rows are rows of the lake that a computation did not see although they were know
 was loaded late): of the entities that they touch, and of no others, the history is computed anew.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -102,10 +103,16 @@ def resumable(settings: FeatureSettings, now: pd.Timestamp) -> Computed | None:
     return before if before and _extends(settings, before, batches, now) else None
 
 
+@functools.cache
 def definition() -> str:
-    """A hash of everything that decides what a feature's value is."""
+    """A hash of everything that decides what a feature's value is, as this process first saw it."""
     room = Path(__file__).parent
-    files = [room / "names.py", room / "views.py", *sorted((room / "transforms").glob("*.py"))]
+    files = [
+        Path(__file__),
+        room / "names.py",
+        room / "views.py",
+        *sorted((room / "transforms").glob("*.py")),
+    ]
     content = hashlib.sha256()
     for file in files:
         content.update(file.read_bytes())

@@ -62,13 +62,15 @@ def _not_about_serving(record: logging.LogRecord) -> bool:
 
 
 def _online_store(url: str) -> dict[str, str]:
-    scheme = url.partition("://")[0]
+    scheme, separator, _ = url.partition("://")
     if scheme in ("redis", "rediss", "unix"):
         return {"type": "feature_repo.packed.redis.PackedRedisOnlineStore", "url": url}
     if scheme in ("postgresql", "postgres"):
         return {"type": "feature_repo.packed.postgres.PackedPostgresOnlineStore", "url": url}
+    # Text that is no address may hold a password.
+    begins = f"begins with {scheme!r}" if separator else "is no address"
     raise StoreError(
-        f"RENTALS_ONLINE_STORE_URL begins with {scheme!r}: give redis://HOST:PORT, "
+        f"RENTALS_ONLINE_STORE_URL {begins}: give redis://HOST:PORT, "
         "postgresql://USER@HOST/DATABASE, or nothing for SQLite"
     )
 

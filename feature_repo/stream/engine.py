@@ -62,7 +62,6 @@ class Engine:
         register(self._store)
         self._database = StreamDatabase(settings.home / "stream" / "state.db")
         self._folding: Folding | None = None
-        landing.resume(settings, self._database)
         self._sweep()
 
     def is_done(self, batch: str) -> bool:

@@ -1,7 +1,7 @@
 """From the journal to the lake: accepted events become batches of ``ratings``, never twice and never lost.
 
-Which events a batch has is settled before it is written, so that whoever goes on after a crash writes the
-same file again, and only then are its events struck from the journal.
+A batch is written first, and then its events are struck from the journal. After a crash between the two the
+lake holds a batch that the running sums do not name, and seeding strikes what the lake has (``seeding``).
 """
 
 import pandas as pd
@@ -40,25 +40,13 @@ def land(settings: FeatureSettings, database: StreamDatabase) -> int:
     if not count:
         return 0
     name = f"stream-{pd.Timestamp(first, unit='us'):%Y%m%dT%H%M%S%f}-{last}"
-    with database.transaction():
-        database.note(landing=name, landing_until=last)
-    return resume(settings, database)
-
-
-def resume(settings: FeatureSettings, database: StreamDatabase) -> int:
-    """Finish a landing that was begun, and return how many events it has."""
-    name = database.fact("landing")
-    if name is None:
-        return 0
-    until = database.fact("landing_until")
-    rows = _rows(database.journal(until))
+    rows = _rows(database.journal(last))
     if lake.dataset_of(settings.lake) == "":
         lake.claim(settings.lake, DATASET)
     path = lake.land(settings.lake, "ratings", name, rows)
     with database.transaction():
-        database.strike(until)
+        database.strike(last)
         database.contain({f"ratings/{path.name}": mark(path)})
-        database.note(landing=None)
     return rows.num_rows
 
 

@@ -5,7 +5,6 @@ batch engine has seen less than was known by its time. A batch that somebody els
 edited one, and another definition of the features ask for it anew.
 """
 
-import functools
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -31,14 +30,11 @@ JOURNAL = "the journal"
 """Stands for the batch of ratings that are not in the lake yet."""
 
 
-_definition = functools.cache(history.definition)
-
-
 def is_seeded(settings: FeatureSettings, database: StreamDatabase, now: int) -> bool:
     """Whether the running sums contain what the lake holds and is known at ``now``."""
     ahead = database.fact("ahead_at")
     return (
-        database.fact("definition") == _definition()
+        database.fact("definition") == history.definition()
         and database.batches() == marks(settings.lake)
         and (ahead is None or now <= ahead)
     )
@@ -59,12 +55,13 @@ def seed(settings: FeatureSettings, database: StreamDatabase, store: "FeatureSto
             known = known[known["known_at"] >= since]
         known = entities.with_attributes(known)
         for view in VIEW_DEFINITIONS:
-            folding.replay(view, entities.beginnings(view, since))
-            folding.replay(view, events(view, known))
+            # In one order of time: a row of an earlier time would not replace that of a later beginning.
+            parts = [entities.beginnings(view, since), events(view, known)]
+            folding.replay(view, pa.concat_tables(parts))
         ahead = [*entities.begins_after(), *ratings.loc[ratings["known_at"] >= now, "known_at"]]
         database.contain(batches)
         database.note(
-            definition=_definition(),
+            definition=history.definition(),
             ahead_at=min(ahead, default=None),
             seeded_at=now,
             last_at=now,

@@ -118,4 +118,7 @@ def _kafka(spark: "SparkSession", settings: FeatureSettings) -> "DataFrame":
             "Spark has no connector for Kafka: set RENTALS_SPARK_PACKAGES="
             f"org.apache.spark:spark-sql-kafka-0-10_2.13:{spark.version}"
         ) from error
-    return messages.selectExpr("value AS text", "concat_ws(':', topic, partition, offset) AS place")
+    # A message without a value, which Kafka calls a tombstone, says nothing.
+    return messages.selectExpr(
+        "coalesce(value, X'') AS text", "concat_ws(':', topic, partition, offset) AS place"
+    )

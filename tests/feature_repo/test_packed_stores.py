@@ -574,6 +574,12 @@ def test_an_unknown_online_store_is_refused_with_the_three_that_are_known(tmp_pa
         feature_store.open_store(FeatureSettings(home=tmp_path, online_store_url="mysql://localhost/x"))
 
 
+def test_text_that_is_no_address_is_not_shown_because_it_may_hold_a_password(tmp_path):
+    with pytest.raises(feature_store.StoreError) as refused:
+        feature_store.open_store(FeatureSettings(home=tmp_path, online_store_url="user:secret@host:6379"))
+    assert "secret" not in str(refused.value)
+
+
 def test_a_store_of_feast_takes_no_arrow_table(tmp_path):
     store = open_store(tmp_path, {"type": "sqlite", "path": str(tmp_path / "own.db")})
     store.apply(views(tmp_path))

@@ -203,6 +203,52 @@ def test_a_landing_that_was_interrupted_lands_each_event_once(stream, clock, mon
     assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 4
 
 
+def rating(rating_id, happened):
+    row = event(rating_id, happened) | {"source_rating": 4.0}
+    time = pd.Timestamp(happened)
+    return pd.DataFrame([row]).assign(event_timestamp=time, arrived_at=time)
+
+
+def test_a_landing_that_failed_after_its_file_does_not_empty_the_file_later(stream, clock, monkeypatch):
+    engine = stream()
+    engine.process("1", lines(event("a", clock.now)))
+    with monkeypatch.context() as patch:
+        patch.setattr(landing, "mark", lambda path: (_ for _ in ()).throw(OSError(path)))
+        with pytest.raises(OSError, match="stream-"):
+            engine.land()
+    engine.close()
+    stream().close()
+    assert landed(engine).index.tolist() == ["a"]
+
+
+def test_an_event_that_a_batch_brought_while_its_landing_was_interrupted_counts_once(
+    stream, clock, monkeypatch
+):
+    engine = stream()
+    engine.process("1", lines(event("a", clock.now)))
+    with monkeypatch.context() as patch:
+        patch.setattr(lake, "land", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            engine.land()
+    engine._database.close()
+    lake.append(engine._settings.lake, "ratings", "export", rating("a", START))
+    stream().close()
+    assert landed(engine).index.tolist() == ["a"]
+
+
+def test_a_beginning_after_a_rating_does_not_hide_the_rating(stream, clock):
+    engine = stream()
+    listing = {"rental_id": "late", "category": "x", "area": None, "price": 5.0, "capacity": 4.0}
+    listed = pd.DataFrame([listing]).assign(listed_at=pd.Timestamp(START + timedelta(hours=2)))
+    lake.append(engine._settings.lake, "ratings", "export", rating("a", START + timedelta(hours=1)))
+    lake.append(engine._settings.lake, "rentals", "second", listed)
+    clock.now = START + timedelta(hours=5)
+    engine.tick()
+    found = online(engine._settings, "category_features", "x")
+    assert (found["category_rentals_all"], found["category_rentals_7d"]) == (1, 1)
+    assert found["category_price_mean"] == pytest.approx((9.99 + 5.0) / 2)
+
+
 def test_events_wait_for_the_lake_and_make_few_files(stream, clock):
     engine = stream()
     for number in range(20):
