@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from feature_repo.lake import LakeError, exclusive, replacing
-from feature_repo.schema import TABLES
+from feature_repo.schema import TABLES, TIMES
 from feature_repo.settings import FeatureSettings
 from feature_repo.spark import session
 from feature_repo.transforms.running import STATE
@@ -88,12 +88,29 @@ def as_of(settings: FeatureSettings) -> pd.Timestamp:
     """The time up to which the features of the lake are computed: later ratings are not in them.
 
     Raises:
-        LakeError: there are none, or they are just being replaced, or that was interrupted.
+        LakeError: there are none, or of another definition, or they are just being replaced, or that was
+            interrupted.
     """
     computed = _computed(settings)
     if computed is None:
         raise LakeError(f"the lake at {settings.lake} has no features: run `make features`")
+    if computed.definition != definition():
+        raise LakeError("the features in the lake were computed by another definition: run `make features`")
     return pd.Timestamp(computed.as_of)
+
+
+def missed(settings: FeatureSettings) -> int:
+    """How many ratings were known by ``as_of`` and are not in the features: they landed after them."""
+    computed = _computed(settings)
+    if computed is None:
+        return 0
+    seen, until = computed.batches["ratings"], pd.Timestamp(computed.as_of)
+    late = 0
+    for path in (settings.lake / "ratings").glob("*.parquet"):
+        if path.name not in seen:
+            times = pq.read_table(path, schema=TABLES["ratings"]).select(TIMES["ratings"]).to_pandas()
+            late += int((times.max(axis=1) < until).sum())
+    return late
 
 
 def resumable(settings: FeatureSettings, now: pd.Timestamp) -> Computed | None:

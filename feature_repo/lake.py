@@ -84,8 +84,8 @@ def append(lake: Path, table: str, batch: str, frame: pd.DataFrame) -> int:
 def land(lake: Path, table: str, batch: str, rows: pa.Table) -> Path:
     """Write ``rows`` (from ``schema.conform``) as one batch of ``table``; the same batch replaces itself.
 
-    Their keys are not looked up: the caller knows that no other batch has them, and sees by ``exclusive`` that
-    none lands meanwhile. When this returns, the file survives a loss of power.
+    Their keys are not looked up: the caller knows that no other batch has them, and sees by ``exclusive``
+    that none lands meanwhile. When this returns, the file survives a loss of power.
     """
     folder = lake / table
     folder.mkdir(parents=True, exist_ok=True)

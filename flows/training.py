@@ -73,6 +73,11 @@ def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timest
             f"the features end at {known:%Y-%m-%d}, before {until:%Y-%m-%d}: later events would be joined "
             "with stale ones; run `make features` first"
         )
+    if late := history.missed(features):
+        raise lake.LakeError(
+            f"{late:,} ratings landed after the features were computed, though they were known before: run "
+            "`make features` first"
+        )
     ratings = lake.read(features.lake, "ratings", until)
     if ratings.empty:
         raise lake.LakeError(f"no rating was known before {until:%Y-%m-%d}: give a later --until")

@@ -13,7 +13,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from feature_repo.schema import RATING_SCALE
 from feature_repo.settings import FeatureSettings
 from feature_repo.stream import inbox
-from feature_repo.stream.events import RatingEvent
+from feature_repo.stream.events import LONGEST_ID, RatingEvent
 from monitoring.prediction_log import Feedback, PredictionLog
 from serving import problems
 from serving.components import load_state
@@ -22,9 +22,6 @@ from serving.recommend import Recommendation, Recommender
 from serving.request_limit import RequestLimit
 from serving.runtime import applied
 from serving.settings import ServingSettings
-
-LONGEST_ID = 128
-"""Characters of an id; a longer one is a mistake of the caller."""
 
 MOST_EVENTS = 1_000
 """Events of one request; who has more at once has a file or a stream."""

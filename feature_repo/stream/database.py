@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT, rating_id TEXT, user_id TEXT, rental_id TEXT, rating REAL,
     purpose TEXT, event_timestamp INTEGER, arrived_at INTEGER
 );
-CREATE TABLE IF NOT EXISTS consumed (file TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS consumed (file TEXT PRIMARY KEY, version TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, mark TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -197,13 +197,13 @@ class StreamDatabase:
         """Note batches of the lake as contained in the running sums."""
         self._connection.executemany("INSERT OR REPLACE INTO batches VALUES (?, ?)", batches.items())
 
-    def consume(self, files: Iterable[str]) -> None:
-        """Note files of the inbox as read."""
-        self._connection.executemany("INSERT OR IGNORE INTO consumed VALUES (?)", ((each,) for each in files))
+    def consume(self, files: Mapping[str, str]) -> None:
+        """Note files of the inbox as read, each with its version."""
+        self._connection.executemany("INSERT OR REPLACE INTO consumed VALUES (?, ?)", files.items())
 
-    def consumed(self) -> list[str]:
-        """Files of the inbox that were read and may still be there."""
-        return [file for (file,) in self._connection.execute("SELECT file FROM consumed")]
+    def consumed(self) -> dict[str, str]:
+        """Files of the inbox that were read and may still be there, each with the version that was read."""
+        return dict(self._connection.execute("SELECT file, version FROM consumed").fetchall())
 
     def removed(self) -> None:
         """Note that what was consumed is gone."""

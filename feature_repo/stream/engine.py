@@ -9,7 +9,7 @@ it has the arrival that it had.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from feature_repo import lake
@@ -69,13 +69,14 @@ class Engine:
         with self._lock:
             return self._database.fact("batch") == batch and bool(self._database.fact("batch_done"))
 
-    def process(self, batch: str, lines: Iterable[Line], files: Iterable[str] = ()) -> Outcome:
+    def process(self, batch: str, lines: Iterable[Line], files: Mapping[str, str] | None = None) -> Outcome:
         """Take in a micro-batch; the same ``batch`` again changes nothing.
 
         Args:
             batch: its name, the same when it is repeated.
             lines: what it holds.
-            files: of the inbox, all of whose lines these are; they are removed.
+            files: of the inbox, all of whose lines these are, each with its ``inbox.version`` when it was
+                read; they are removed.
 
         Raises:
             StreamError: the engine is paused.
@@ -99,7 +100,7 @@ class Engine:
                         folding.advance(view, events(view, rated), arrived_at + 1)
                     self._database.remember(new["rating_id"])
                     self._database.enter(new)
-                self._database.consume(files)
+                self._database.consume(files or {})
                 self._database.count(
                     accepted=outcome.accepted, repeated=outcome.repeated, quarantined=outcome.quarantined
                 )

@@ -4,7 +4,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,18 @@ def publish(settings: FeatureSettings, events: list[dict[str, Any]]) -> None:
     sync(target)
 
 
-def remove(settings: FeatureSettings, names: Iterable[str]) -> None:
-    """Remove files that were read."""
-    for name in names:
-        (folder(settings) / name).unlink(missing_ok=True)
+def version(file: Path) -> str:
+    """What tells a file from another one of its name: size and time of writing, as Spark gives them."""
+    status = file.stat()
+    return f"{status.st_size}:{status.st_mtime_ns // 1_000_000}"
+
+
+def remove(settings: FeatureSettings, files: Mapping[str, str]) -> None:
+    """Remove files as they were read; one that came since under the same name stays, to be read."""
+    for name, read in files.items():
+        file = folder(settings) / name
+        if file.exists() and version(file) == read:
+            file.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

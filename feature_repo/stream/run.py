@@ -30,7 +30,7 @@ def run(settings: FeatureSettings, stop: threading.Event, say: Callable[[str], N
     with _alone(settings):
         engine = Engine(settings)
         spark = session(settings)
-        say(f"reading {settings.stream_url or inbox.folder(settings)}")
+        say(f"reading {'Kafka' if source.is_kafka(settings) else inbox.folder(settings)}")
         try:
             while not stop.is_set():
                 source.discard(settings, engine)

@@ -63,8 +63,9 @@ def start(spark: "SparkSession", settings: FeatureSettings, engine: Engine) -> "
         # Spark writes a file's name as in an address: with %20 for a space.
         places = [unquote(place) for place in table["place"].to_pylist()]
         lines = [Line(text, place) for text, place in zip(table["text"].to_pylist(), places, strict=True)]
+        files = {} if is_kafka(settings) else dict(zip(places, table["version"].to_pylist(), strict=True))
         try:
-            engine.process(name, lines, () if is_kafka(settings) else dict.fromkeys(places))
+            engine.process(name, lines, files)
         except Exception as error:
             # What Spark says of it is a stack trace of two languages.
             engine.failure = error
@@ -90,7 +91,11 @@ def _files(spark: "SparkSession", settings: FeatureSettings) -> "DataFrame":
         .option("maxFileAge", FOREVER)
         .load(str(folder))
         # As bytes: text that is not UTF-8 must not end the stream.
-        .selectExpr("CAST(value AS BINARY) AS text", "_metadata.file_name AS place")
+        .selectExpr(
+            "CAST(value AS BINARY) AS text",
+            "_metadata.file_name AS place",
+            "concat(_metadata.file_size, ':', unix_millis(_metadata.file_modification_time)) AS version",
+        )
     )
 
 
@@ -99,10 +104,16 @@ def _kafka(spark: "SparkSession", settings: FeatureSettings) -> "DataFrame":
 
     address = urlsplit(settings.stream_url)
     topic = address.path.strip("/")
-    if address.scheme != "kafka" or not address.netloc or not topic or "/" in topic:
+    if (
+        address.scheme != "kafka"
+        or not address.hostname
+        or "@" in address.netloc
+        or not topic
+        or "/" in topic
+    ):
         raise StreamError(
-            f"RENTALS_STREAM_URL is {settings.stream_url!r}: give kafka://HOST:PORT/TOPIC, or nothing for "
-            f"the files in {inbox.folder(settings)}"
+            "RENTALS_STREAM_URL is no address of a topic: give kafka://HOST:PORT/TOPIC, or nothing for the "
+            f"files in {inbox.folder(settings)}"
         )
     try:
         messages = (

@@ -208,7 +208,7 @@ def advance(state: State, events: pa.Table, until: int, counted: tuple[str, ...]
     first = np.flatnonzero(np.diff(places, prepend=-1) | np.diff(times, prepend=-1))
     sums = np.add.reduceat(changes, first, axis=0) if len(first) else changes
     row_place, row_at = places[first], times[first]
-    _check_size(state.totals, changes)
+    _check_size(state.totals, places, changes)
     totals = np.cumsum(sums, axis=0)
     begins = np.flatnonzero(np.diff(row_place, prepend=-1))
     before = totals[begins] - sums[begins]
@@ -351,11 +351,11 @@ def _leaves_at(day: np.ndarray, span: int) -> np.ndarray:
     return (day + span + 1) * MICROSECONDS_PER_DAY
 
 
-def _check_size(totals: np.ndarray, changes: np.ndarray) -> None:
-    largest = np.abs(totals.astype(float)).max(initial=0.0) + np.abs(changes.astype(float)).sum(axis=0).max(
-        initial=0.0
-    )
-    if largest > LARGEST_SUM:
+def _check_size(totals: np.ndarray, places: np.ndarray, changes: np.ndarray) -> None:
+    """Refuse sums of one key that could leave 64 bits; ``places`` are sorted."""
+    keys = np.flatnonzero(np.diff(places, prepend=-1))
+    moved = np.add.reduceat(np.abs(changes.astype(float)), keys, axis=0) if len(keys) else changes
+    if np.abs(totals.astype(float)).max(initial=0.0) + moved.max(initial=0.0) > LARGEST_SUM:
         raise RunningSumError(
             "a sum of ratings, prices or sizes is beyond what can be summed exactly: look for an implausible "
             "price or size in the source"

@@ -303,5 +303,18 @@ def test_files_that_were_read_are_removed_and_others_are_not(stream, clock):
     for name in ("a", "b"):
         inbox.publish(engine._settings, [event(name, clock.now)])
     read, other = sorted(inbox.folder(engine._settings).iterdir())
-    engine.process("1", [Line(read.read_bytes(), read.name)], [read.name])
+    engine.process("1", [Line(read.read_bytes(), read.name)], {read.name: inbox.version(read)})
     assert list(inbox.folder(engine._settings).iterdir()) == [other]
+
+
+def test_a_file_that_came_under_the_name_of_a_read_one_is_not_removed(stream, clock):
+    engine = stream()
+    folder = inbox.folder(engine._settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    read, replaced = folder / "read.jsonl", folder / "replaced.jsonl"
+    for file in (read, replaced):
+        file.write_text("one\n")
+    versions = {file.name: inbox.version(file) for file in (read, replaced)}
+    replaced.write_text("another\n")
+    engine.process("1", lines(event("a", clock.now)), versions)
+    assert [file.name for file in folder.iterdir()] == ["replaced.jsonl"]
