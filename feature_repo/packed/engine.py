@@ -1,6 +1,7 @@
 """Materialization from Spark into a packed store by Arrow batches, with flat memory in the driver."""
 
 from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Literal
 
@@ -58,9 +59,17 @@ class PackedComputeEngine(SparkComputeEngine):
         view = task.feature_view
         for _ in range(ATTEMPTS):
             filling = store.begin(self.repo_config, view)
-            with closing(self._rows(registry, task)) as tables:
+            # While one table is written, Spark's next one is taken: two at most are in memory.
+            with closing(self._rows(registry, task)) as tables, ThreadPoolExecutor(1) as writer:
+                written: Future[int] | None = None
                 for table in tables:
-                    store.online_write_table(self.repo_config, view, table, part=True)
+                    if written:
+                        written.result()
+                    written = writer.submit(
+                        store.online_write_table, self.repo_config, view, table, part=True
+                    )
+                if written:
+                    written.result()
             if store.complete(self.repo_config, view, filling):
                 return
         raise OnlineStoreError(

@@ -54,6 +54,7 @@ def marketplace():
             "event_timestamp": START + pd.to_timedelta(days, unit="D") + pd.Timedelta(hours=7),
         }
     )
+    ratings["arrived_at"] = ratings["event_timestamp"]
     return {"users": users, "rentals": rentals, "ratings": ratings}
 
 
@@ -160,9 +161,10 @@ def test_what_is_served_from_the_store_has_no_skew(settings, skew):
 
 def test_a_request_is_compared_with_what_was_true_at_its_time(settings):
     """What was true in July is right in July, though December has changed it, and wrong in December."""
+    noon = (HALF + pd.Timedelta(hours=12)).timestamp()
     joined = store.features_as_of(
         store.open_store(settings),
-        pd.DataFrame({"request_id": USERS, "user_id": USERS, "event_timestamp": HALF}),
+        pd.DataFrame({"request_id": USERS, "user_id": USERS, "event_timestamp": HALF, "requested_at": noon}),
     ).set_index("user_id")
     with PredictionLog(settings.lake) as log:
         for time in (HALF + pd.Timedelta(hours=12), UNTIL + pd.Timedelta(hours=12)):
