@@ -110,11 +110,7 @@ def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFr
     Raises:
         LakeError: the table is not there yet.
     """
-    paths = sorted((lake / table).glob("*.parquet"))
-    if not paths:
-        raise LakeError(
-            f"the lake at {lake} has no table {table!r} yet: run `make features` (or `make demo`)"
-        )
+    paths = _batches(lake, table)
     frame = pa.concat_tables([pq.read_table(path, schema=TABLES[table]) for path in paths]).to_pandas()
     if table == "ratings":
         # Batches of before ratings had an arrival lack the column, which then reads as null.
@@ -124,9 +120,26 @@ def read(lake: Path, table: str, until: pd.Timestamp | None = None) -> pd.DataFr
     return frame.reset_index(drop=True)
 
 
+def _batches(lake: Path, table: str) -> list[Path]:
+    paths = sorted((lake / table).glob("*.parquet"))
+    if not paths:
+        raise LakeError(
+            f"the lake at {lake} has no table {table!r} yet: run `make features` (or `make demo`)"
+        )
+    return paths
+
+
+def _arrivals(path: Path) -> "pd.Series[pd.Timestamp]":
+    """When the ratings of a batch arrived; one of before that was recorded has the times of its events."""
+    columns = list(TIMES["ratings"])
+    times = pq.read_table(path, schema=TABLES["ratings"], columns=columns).to_pandas()
+    return times["arrived_at"].fillna(times["event_timestamp"])
+
+
 def clock(lake: Path) -> pd.Timestamp:
     """The time as far as the data knows it: the first midnight (UTC) after the last arrival, or now."""
-    midnight = read(lake, "ratings")["arrived_at"].max().floor("D") + pd.Timedelta(days=1)
+    last = pd.concat([_arrivals(path) for path in _batches(lake, "ratings")]).max()
+    midnight = last.floor("D") + pd.Timedelta(days=1)
     return min(midnight, pd.Timestamp.now("UTC").as_unit("us"))
 
 

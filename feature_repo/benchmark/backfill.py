@@ -40,6 +40,7 @@ def backfill_scaling(settings: FeatureSettings) -> dict[str, object]:
             text=True,
         )
         found[scale] = json.loads(run.stdout.splitlines()[-1])
+        sys.stderr.write(f"{scale}x: {found[scale]}\n")
         shutil.rmtree(home)
     seconds = {f"{scale}x": result["seconds"] for scale, result in found.items()}
     one, most = found[SCALES[0]]["seconds"], found[SCALES[-1]]["seconds"]

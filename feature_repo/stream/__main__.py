@@ -9,13 +9,16 @@ from feature_repo.settings import FeatureSettings
 
 def main() -> int:
     """Run the stream and return its exit status."""
+    from feature_repo.spark import session
     from feature_repo.stream.run import run
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    settings, stop = FeatureSettings(), threading.Event()
     try:
-        run(FeatureSettings(), stop, _say)
+        # PySpark takes SIGINT for itself when it starts, so ours comes after.
+        session(settings)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        run(settings, stop, _say)
     except Exception as error:
         # The errors that our own room raises name their remedy; any other one is a fault of the code.
         if type(error).__module__.split(".")[0] != "feature_repo":

@@ -58,6 +58,13 @@ def test_a_rating_is_there_once_it_has_happened_and_arrived(tmp_path):
     assert lake.clock(tmp_path) == pd.Timestamp("2020-01-03", tz="UTC")
 
 
+def test_an_empty_batch_does_not_stop_the_clock(tmp_path):
+    lake.append(tmp_path, "ratings", "one", ratings("a"))
+    for name in ("0", "two"):
+        assert lake.append(tmp_path, "ratings", name, ratings("a")) == 0
+    assert lake.clock(tmp_path) == pd.Timestamp("2020-01-02", tz="UTC")
+
+
 def test_the_clock_is_not_ahead_of_the_present(tmp_path):
     frame = ratings("a").assign(event_timestamp=pd.Timestamp.now("UTC"), arrived_at=pd.Timestamp.now("UTC"))
     lake.append(tmp_path, "ratings", "first", frame)
