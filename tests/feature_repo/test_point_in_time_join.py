@@ -27,7 +27,7 @@ def join(spark, tmp_path_factory):
     draw = np.random.default_rng(0)
     rows = pd.DataFrame({"driver": draw.choice(["1", "11", "ü"], 80), "value": draw.random(80)})
     rows["label"] = [None if number % 7 == 0 else f"row {number}" for number in range(80)]
-    rows["at"], rows["made"] = minutes(draw.integers(0, 200, 80)), minutes(range(80))
+    rows["at"], rows["made"] = minutes(5 * draw.integers(0, 40, 80)), minutes(draw.permutation(80))
     rows.astype({"value": "float32"}).to_parquet(folder / "rows.parquet")
     drivers = np.array(["1", "11", "ü", "nobody", None], object)
     events = pd.DataFrame({"driver": draw.choice(drivers, 200), "number": range(200)})
