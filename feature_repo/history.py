@@ -26,7 +26,7 @@ from feature_repo.schema import TABLES, TIMES
 from feature_repo.settings import FeatureSettings
 from feature_repo.spark import session
 from feature_repo.transforms.running import STATE
-from feature_repo.views import VIEW_DEFINITIONS, View
+from feature_repo.views import RENTAL_ATTRIBUTES, VIEW_DEFINITIONS, View
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -165,14 +165,14 @@ class _Source:
         """Find the rows of ``new`` batches that the computation up to ``since`` should have had."""
         from pyspark.sql import functions as F
 
-        from feature_repo.transforms.batch import ATTRIBUTES, with_attributes
+        from feature_repo.transforms.batch import with_attributes
 
         late = self._known("ratings", new["ratings"], since).select("rating_id")
         if new["rentals"]:
             seen = with_attributes(
                 ratings.where(F.col("known_at") < since), self._read("rentals", new["rentals"])
             )
-            amended = seen.where(" or ".join(f"{name} is not null" for name in ATTRIBUTES))
+            amended = seen.where(" or ".join(f"{name} is not null" for name in RENTAL_ATTRIBUTES))
             late = late.unionByName(amended.select("rating_id"))
         late = late.distinct().cache()
         if late.head(1):

@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feature_repo import durable
 from feature_repo.schema import KEYS, TABLES, TIMES, conform
 
 MINIMUM_FREE_BYTES = 1_000_000_000
@@ -87,20 +87,9 @@ def land(lake: Path, table: str, batch: str, rows: pa.Table) -> Path:
     Their keys are not looked up: the caller knows that no other batch has them, and sees by ``exclusive``
     that none lands meanwhile. When this returns, the file survives a loss of power.
     """
-    folder = lake / table
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{batch}.parquet"
-    temporary = folder / f".{batch}.{os.getpid()}.tmp"
-    with temporary.open("wb") as file:
+    target = lake / table / f"{batch}.parquet"
+    with durable.writing(target) as file:
         pq.write_table(rows.cast(TABLES[table]), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(target)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
     return target
 
 

@@ -31,6 +31,10 @@ BEGINNING = pd.Timestamp("1971-01-01", tz="UTC")
 """Before every event: materialization takes the latest value since then."""
 
 
+VIEW_OF = {f.name: view for views in (VIEWS, ON_DEMAND_VIEWS) for view, fs in views.items() for f in fs}
+"""The view of each feature, which no other view has."""
+
+
 class StoreError(RuntimeError):
     """The feature store cannot answer; the message names the remedy."""
 
@@ -167,8 +171,7 @@ def catalogue_as_of(store: "FeatureStore", rentals: pd.DataFrame, times: list[pd
 
 def references(features: tuple[Feature, ...]) -> list[str]:
     """Feast's names of features: ``view:feature``."""
-    view_of = {f.name: view for views in (VIEWS, ON_DEMAND_VIEWS) for view, fs in views.items() for f in fs}
-    return [f"{view_of[feature.name]}:{feature.name}" for feature in features]
+    return [f"{VIEW_OF[feature.name]}:{feature.name}" for feature in features]
 
 
 def as_of(store: "FeatureStore", events: pd.DataFrame, features: str | list[str]) -> pd.DataFrame:
@@ -257,9 +260,10 @@ class OnlineFeatures:
             at: the time of the request (UTC), now if None.
         """
         keys = {"user_id": [user_id]}
-        return self._read(RECOMMENDER_USER_FEATURES, on_demand.user_recency, "user_last_rental_at", keys, at)[
-            0
-        ]
+        (found,) = self._read(
+            RECOMMENDER_USER_FEATURES, on_demand.user_recency, "user_last_rental_at", keys, at
+        )
+        return found
 
     def rentals(
         self, rental_ids: list[str], at: pd.Timestamp | None = None

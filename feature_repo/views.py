@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from feature_repo.names import CATEGORY_VIEW, PURPOSE_VIEW, RENTAL_VIEW, USER_VIEW
 
+RENTAL_ATTRIBUTES = ("price", "capacity", "category")
+"""What a rating takes from its rental, if that was listed when the rating became known."""
+
 
 @dataclass(frozen=True)
 class View:

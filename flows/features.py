@@ -43,16 +43,12 @@ class FeaturesFlow(FlowSpec):
     @step
     def compute(self):
         """Compute the feature history."""
-        import pandas as pd
-
         from feature_repo import history, lake
         from feature_repo.settings import FeatureSettings
         from flows.parameters import day
 
         settings = FeatureSettings()
-        # Where ratings arrive today the lake's clock is ahead: what leaves a window at midnight has not left.
-        now = pd.Timestamp.now("UTC").floor("s")
-        self.as_of = day(self.until, "until") or min(lake.clock(settings.lake), now)
+        self.as_of = day(self.until, "until") or lake.clock(settings.lake)
         print(f"computing user and rental features as of {self.as_of:%Y-%m-%d}")
         self.rows = history.compute(settings, self.as_of)
         print(f"feature rows {self.rows} as of {self.as_of:%Y-%m-%d}")

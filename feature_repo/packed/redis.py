@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 5.0
 """A Redis that says nothing for so long is taken as away."""
 
 WRITE = """
-local keys, values, changed = {}, {}, {}
+local keys, changed = {}, {}
 for at = 1, #ARGV, 2 do
   keys[#keys + 1] = ARGV[at]
 end

@@ -12,11 +12,7 @@ from feature_repo.names import VIEWS
 from feature_repo.schema import KEYS, TABLES
 from feature_repo.transforms.activity import ARROW_TYPES
 from feature_repo.transforms.running import EVENTS, MEASURES
-from feature_repo.views import View
-
-ATTRIBUTES = ["price", "capacity", "category"]
-"""What an event takes from its rental, if that was listed by then."""
-
+from feature_repo.views import RENTAL_ATTRIBUTES, View
 
 NEVER_LISTED = np.iinfo(np.int64).max
 """Stands for the listing of a rental that the lake does not know."""
@@ -53,8 +49,10 @@ class Entities:
         known_at = ratings[["arrived_at", "event_timestamp"]].max(axis=1)
         listed_at = self._started["rentals"].reindex(ratings["rental_id"], fill_value=NEVER_LISTED)
         listed = ratings["rental_id"].where(listed_at.to_numpy() <= known_at.to_numpy())
-        rated = self._tables["rentals"][ATTRIBUTES].reindex(listed)
-        return ratings.assign(known_at=known_at, **{name: rated[name].to_numpy() for name in ATTRIBUTES})
+        rated = self._tables["rentals"][list(RENTAL_ATTRIBUTES)].reindex(listed)
+        return ratings.assign(
+            known_at=known_at, **{name: rated[name].to_numpy() for name in RENTAL_ATTRIBUTES}
+        )
 
     def beginnings(self, view: View, since: int | None) -> pa.Table:
         """The events that make the keys of ``view`` exist: those known at ``since`` or later, and by now."""

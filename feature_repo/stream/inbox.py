@@ -1,13 +1,13 @@
 """The folder of files that the stream reads: JSON lines, each file whole from the moment it has its name."""
 
 import json
-import os
 import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from feature_repo import durable
 from feature_repo.settings import FeatureSettings
 
 
@@ -25,17 +25,9 @@ def publish(settings: FeatureSettings, events: list[dict[str, Any]]) -> None:
     """
     if not events:
         return
-    target = folder(settings)
-    target.mkdir(parents=True, exist_ok=True)
-    # Readers ignore names that begin with a dot.
     name = f"{time.time_ns()}-{uuid.uuid4().hex}.jsonl"
-    temporary = target / f".{name}"
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(event, allow_nan=False) + "\n" for event in events)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(target / name)
-    sync(target)
+    with durable.writing(folder(settings) / name) as file:
+        file.writelines((json.dumps(event, allow_nan=False) + "\n").encode() for event in events)
 
 
 def version(file: Path) -> str:
@@ -50,12 +42,3 @@ def remove(settings: FeatureSettings, files: Mapping[str, str]) -> None:
         file = folder(settings) / name
         if file.exists() and version(file) == read:
             file.unlink(missing_ok=True)
-
-
-def sync(path: Path) -> None:
-    """Bring the names in a folder onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

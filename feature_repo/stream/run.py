@@ -1,12 +1,12 @@
 """The running stream: one process per home, from its start to a clean stop."""
 
-import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from feature_repo import lake
 from feature_repo.settings import FeatureSettings
 from feature_repo.spark import session
 from feature_repo.stream import StreamError, inbox, source
@@ -79,11 +79,10 @@ def _query(
 
 @contextmanager
 def _alone(settings: FeatureSettings) -> Iterator[None]:
-    path = settings.home / "stream" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StreamError(f"another process streams into {settings.home}: stop it first") from error
+    lock = ExitStack()
+    try:
+        lock.enter_context(lake.exclusive(settings.home / "stream" / "run"))
+    except lake.LakeError as error:
+        raise StreamError(f"another process streams into {settings.home}: stop it first") from error
+    with lock:
         yield

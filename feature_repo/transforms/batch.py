@@ -12,13 +12,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from feature_repo.names import VIEWS
 from feature_repo.transforms.activity import ARROW_TYPES, table
 from feature_repo.transforms.running import MEASURES, STATE, State, advance
-from feature_repo.views import View
+from feature_repo.views import RENTAL_ATTRIBUTES, View
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
-
-ATTRIBUTES = ("price", "capacity", "category")
-"""Of the rental, on each of its ratings."""
 
 CHUNK_ROWS = 50_000
 """Rows that are folded at once: some tens of megabytes, whatever the size of a key or a partition."""
@@ -36,7 +33,7 @@ def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
     it was first seen. ``ratings`` must have ``known_at``.
     """
     attributes = rentals.select(
-        F.col("rental_id").alias("listed"), F.unix_micros("listed_at").alias("since"), *ATTRIBUTES
+        F.col("rental_id").alias("listed"), F.unix_micros("listed_at").alias("since"), *RENTAL_ATTRIBUTES
     )
     seen = (F.col("rental_id") == F.col("listed")) & (F.col("since") <= F.col("known_at"))
     return ratings.join(attributes, seen, "left").drop("listed", "since")
