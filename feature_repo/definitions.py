@@ -1,7 +1,8 @@
 """What ``feast apply`` registers: entities, views on the Spark histories, on-demand views, and services."""
 
 from datetime import timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from feast import Entity, FeatureService, FeatureView, Field, PushSource, RequestSource, ValueType
 from feast.feature_view_projection import FeatureViewProjection
@@ -57,10 +58,14 @@ def _field(feature: Feature) -> Field:
     return Field(name=feature.name, dtype=TYPES[feature.kind], description=feature.description, tags=tags)
 
 
+def _history(lake: Path, view: str) -> str:
+    return str(lake / view)
+
+
 def _view(name: str, entity: Entity, description: str) -> FeatureView:
     history = SparkSource(
         name=f"{name}_history",
-        path=str(FeatureSettings().lake / name),
+        path=_history(FeatureSettings().lake, name),
         file_format="parquet",
         timestamp_field="event_timestamp",
     )
@@ -200,3 +205,10 @@ marketplace_service = FeatureService(
 entities = [user, rental, category, purpose]
 views = [user_view, rental_view, category_view, purpose_view]
 services = [recommender_service, marketplace_service]
+
+
+def read_from(lake: Path) -> None:
+    """Let the views read their histories in ``lake``, instead of that of the environment at the import."""
+    for view in views:
+        # Feast's type of a view's source does not say that it is Spark's.
+        cast(SparkSource, view.batch_source).spark_options.path = _history(lake, view.name)

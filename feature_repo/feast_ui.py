@@ -15,7 +15,7 @@ def main() -> None:
     settings = FeatureSettings()
     port = _free(settings.feast_ui_port)
     store = open_store(settings)
-    register(store)
+    register(store, settings.lake)
     sys.stdout.write(f"Feast's interface: http://{HOST}:{port}/p/{store.project}\n")
     sys.stdout.flush()
     store.serve_ui(host=HOST, port=port)

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -81,10 +82,11 @@ def _online_store(url: str) -> dict[str, str]:
     )
 
 
-def register(store: "FeatureStore") -> None:
-    """Put the entities, views and the service of ``definitions`` into Feast's registry."""
+def register(store: "FeatureStore", lake: Path) -> None:
+    """Put the definitions, whose views read the histories in ``lake``, into Feast's registry."""
     from feature_repo import definitions
 
+    definitions.read_from(lake)
     store.apply(
         [
             *definitions.entities,
@@ -236,7 +238,7 @@ def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:
 
     session(settings)
     store = open_store(settings)
-    register(store)
+    register(store, settings.lake)
     materialize(store, until)
 
 

@@ -30,7 +30,7 @@ def point_in_time_join(settings: FeatureSettings) -> dict[str, object]:
     events = ratings.merge(rentals, on="rental_id", how="left")
     session(settings)
     opened = store.open_store(settings)
-    store.register(opened)
+    store.register(opened, settings.lake)
     began = time.perf_counter()
     found = store.as_of(opened, events, store.references(FEATURES))
     seconds = time.perf_counter() - began

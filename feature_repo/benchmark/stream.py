@@ -1,6 +1,5 @@
 """How long it takes from an event to the online feature, while a thousand events a second arrive."""
 
-import importlib
 import os
 import random
 import shutil
@@ -88,9 +87,6 @@ def event_to_online(settings: FeatureSettings) -> dict[str, Any]:
     shutil.copytree(settings.lake, measured.lake)
     until = lake.clock(measured.lake)
     history.compute(measured, until)
-    open_store(measured)
-    # Where the histories lie is settled when the definitions are imported, perhaps for another benchmark.
-    importlib.reload(importlib.import_module("feature_repo.definitions"))
     publish(measured, until)
     environment = {**os.environ, "RENTALS_HOME": str(measured.home)}
     command = [sys.executable, "-m", "feature_repo.stream"]

@@ -59,7 +59,7 @@ class Engine:
         self.failure: Exception | None = None
         self._lag: float | None = None
         self._store = open_store(settings)
-        register(self._store)
+        register(self._store, settings.lake)
         self._database = StreamDatabase(settings.home / "stream" / "state.db")
         self._folding: Folding | None = None
         self._sweep()

@@ -187,7 +187,7 @@ def training_set(computed, markets):
     asked = [(market, label) for market in markets for label in labels(market)]
     events = pd.DataFrame([{"rating_id": str(n), **label} for n, (_, label) in enumerate(asked)])
     opened = store.open_store(computed)
-    store.register(opened)
+    store.register(opened, computed.lake)
     found = store.as_of_events(opened, events, MARKETPLACE_SERVICE)
     rows = {int(row["rating_id"]): row for row in found.to_dict("records")}
     return [(market, label, rows[number]) for number, (market, label) in enumerate(asked)]

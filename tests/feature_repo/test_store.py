@@ -69,7 +69,7 @@ def feature_rows(settings, view):
 
 def test_training_rows_equal_the_latest_feature_row_at_or_before_the_event(computed):
     opened = store.open_store(computed)
-    store.register(opened)
+    store.register(opened, computed.lake)
     events = lake.read(computed.lake, "ratings")
     joined = store.as_of_events(opened, events).set_index("rating_id").sort_index()
     expected = events.sort_values("event_timestamp")
@@ -99,7 +99,7 @@ def test_a_training_row_counts_what_had_happened_and_arrived_before_it(computed)
 
 def test_the_marketplace_service_has_every_feature(computed):
     opened = store.open_store(computed)
-    store.register(opened)
+    store.register(opened, computed.lake)
     events = lake.read(computed.lake, "ratings").tail(50).assign(category="x")
     joined = store.as_of_events(opened, events, MARKETPLACE_SERVICE)
     every = {feature.name for views in (VIEWS, ON_DEMAND_VIEWS) for fs in views.values() for feature in fs}
@@ -148,7 +148,7 @@ def test_what_is_online_is_the_latest_of_the_history(computed, online_url):
     assert [row["rental_category"] for row in online.rentals(["1", "no", "11"])] == ["x", None, "x"]
     assert online.rentals([]) == []
     store.empty(settings)
-    store.register(store.open_store(settings))
+    store.register(store.open_store(settings), settings.lake)
     assert set(store.OnlineFeatures(settings).user("1").values()) == {None}
 
 
@@ -159,7 +159,7 @@ def test_an_unknown_user_has_no_features_and_no_error(computed):
 
 def test_what_is_computed_is_registered_with_description_and_owner(computed):
     opened = store.open_store(computed)
-    store.register(opened)
+    store.register(opened, computed.lake)
     view = opened.get_feature_view("user_features")
     assert view.owner
     assert all(field.description for field in view.features)

@@ -1,6 +1,5 @@
 """A small marketplace and a stream whose clock the test sets."""
 
-import importlib
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -64,13 +63,6 @@ class Clock:
 
     def __call__(self):
         return micros(self.now)
-
-
-@pytest.fixture(autouse=True)
-def definitions_of_the_suite(home, monkeypatch):
-    """The definitions keep the home of their first import, which must not be that of one test."""
-    monkeypatch.setenv("RENTALS_HOME", str(home))
-    importlib.import_module("feature_repo.definitions")
 
 
 @pytest.fixture
