@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from models.columns import ColumnError, Columns
-from models.encoding import Encoding, Rows
+from models.encoding import Encoding, RentalRows
 
 ABSENT = -1
 """Position of a rental that is not in the snapshot, and number of the snapshot where there is none yet."""
@@ -41,7 +41,7 @@ class Catalogues:
         self.frames = [part.reset_index(drop=True) for _, part in frame.groupby("snapshot_at", sort=True)]
         self.rental_ids = [part["rental_id"].to_numpy() for part in self.frames]
 
-    def encode(self, encoding: Encoding) -> list[Rows]:
+    def encode(self, encoding: Encoding) -> list[RentalRows]:
         """Encode every snapshot."""
         return [encoding.rental.encode(part) for part in self.frames]
 

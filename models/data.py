@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.catalogues import Catalogues, utc
-from models.encoding import Encoding, Rows
+from models.encoding import Encoding, RentalRows, UserRows
 from models.settings import Hyperparameters
 
 
@@ -23,17 +23,20 @@ class Batch(NamedTuple):
 
     user_codes: Tensor
     user_numbers: Tensor
+    user_recent: Tensor
     rental_codes: Tensor
     rental_numbers: Tensor
     rating: Tensor
     target: Tensor
     catalogue_codes: Tensor
     catalogue_numbers: Tensor
+    catalogue_lifts: Tensor
 
 
-def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Return codes and raw numbers as tensors, which share the arrays' memory."""
-    return torch.from_numpy(rows.codes), torch.from_numpy(rows.numbers)
+def tensors(rows: UserRows | RentalRows) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the inputs of a side as tensors, which share the arrays' memory."""
+    first, second, third = rows
+    return torch.from_numpy(first), torch.from_numpy(second), torch.from_numpy(third)
 
 
 def split_by_time(events: pd.DataFrame, test_from: pd.Timestamp | str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -79,6 +82,7 @@ class EventDataset(Dataset[Batch]):
         return Batch(
             self.user[0][rows],
             self.user[1][rows],
+            self.user[2][rows],
             self.rental[0][rows],
             self.rental[1][rows],
             self.rating[rows],

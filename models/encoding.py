@@ -1,5 +1,6 @@
 """Text to codes and frames to arrays; what the network needs to know about the data."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,60 +9,86 @@ import numpy as np
 import pandas as pd
 
 from models.columns import Columns
+from models.lift import Lift
+from models.vocabulary import NOTHING, UNKNOWN, Vocabulary
 
-UNKNOWN = 0
-"""Code of a missing or unseen value in every vocabulary."""
+RECENT_RENTALS = 10
+"""The latest rentals of a user that the model looks at; more say little new."""
 
 
-class Rows(NamedTuple):
-    """Inputs of one side: int64 codes [rows, text columns], raw float32 numbers [rows, numeric columns]."""
+class UserRows(NamedTuple):
+    """Inputs of the user's side, a row each.
+
+    Int64 codes [rows, text columns], raw float32 numbers [rows, numeric columns], and int64 codes of recent
+    rentals [rows, ``RECENT_RENTALS``], or [rows, 0] where the columns name none.
+    """
 
     codes: np.ndarray
     numbers: np.ndarray
+    recent: np.ndarray
+
+
+class RentalRows(NamedTuple):
+    """Inputs of the rental's side, a row each.
+
+    Int64 codes [rows, text columns], raw float32 numbers [rows, numeric columns], and float32 log lifts
+    [rows, codes of all lifted contexts].
+    """
+
+    codes: np.ndarray
+    numbers: np.ndarray
+    lifts: np.ndarray
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """The known values of a text column, in order; the code of a value is its position plus one."""
-
-    values: tuple[str, ...]
-
-    @classmethod
-    def fit(cls, values: pd.Series, minimum: int = 1) -> "Vocabulary":
-        """Learn the values which occur at least ``minimum`` times; empty text means missing."""
-        counts = values.dropna().astype(str).value_counts()
-        return cls(tuple(sorted(str(value) for value, n in counts.items() if n >= minimum and value)))
-
-    def __len__(self) -> int:
-        """Number of codes, the unknown one included."""
-        return len(self.values) + 1
-
-    def encode(self, values: pd.Series) -> np.ndarray:
-        """Return int64 codes, ``UNKNOWN`` where a value is missing or was not learnt."""
-        codes = {value: code for code, value in enumerate(self.values, start=1)}
-        # The empty text is in no vocabulary.
-        texts = values.astype(object).where(values.notna(), "").astype(str)
-        return texts.map(lambda text: codes.get(text, UNKNOWN)).to_numpy(np.int64)
-
-
-@dataclass(frozen=True)
-class SideEncoding:
-    """How one side (user or rental) of a frame becomes arrays."""
+class UserEncoding:
+    """How a frame becomes the user's inputs."""
 
     strings: tuple[str, ...]
     numeric: tuple[str, ...]
     vocabularies: tuple[Vocabulary, ...]
+    recent_rentals: str
+    rental_ids: Vocabulary
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of codes of each text column."""
         return tuple(len(vocabulary) for vocabulary in self.vocabularies)
 
-    def encode(self, frame: pd.DataFrame) -> Rows:
-        """Turn the side's columns of ``frame`` into codes and raw numbers (NaN = missing)."""
-        pairs = zip(self.strings, self.vocabularies, strict=True)
-        codes = np.stack([vocabulary.encode(frame[name]) for name, vocabulary in pairs], axis=1)
-        return Rows(codes, numbers(frame, self.numeric))
+    def encode(self, frame: pd.DataFrame) -> UserRows:
+        """Turn the user's columns of ``frame`` into codes, raw numbers (NaN = missing) and recent rentals."""
+        recent = np.zeros((len(frame), RECENT_RENTALS if self.recent_rentals else 0), np.int64)
+        if self.recent_rentals:
+            codes = dict(zip(self.rental_ids.values, self.rental_ids.codes, strict=True))
+            for row, text in enumerate(frame[self.recent_rentals]):
+                # What is missing is None or NaN, and neither is a text.
+                ids = json.loads(text)[:RECENT_RENTALS] if isinstance(text, str) and text else []
+                recent[row, : len(ids)] = [codes.get(rental_id, UNKNOWN) for rental_id in ids]
+        return UserRows(_codes(frame, self.strings, self.vocabularies), numbers(frame, self.numeric), recent)
+
+
+@dataclass(frozen=True)
+class RentalEncoding:
+    """How a frame becomes the rental's inputs."""
+
+    strings: tuple[str, ...]
+    numeric: tuple[str, ...]
+    vocabularies: tuple[Vocabulary, ...]
+    lifts: tuple[Lift, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of codes of each text column."""
+        return tuple(len(vocabulary) for vocabulary in self.vocabularies)
+
+    def encode(self, frame: pd.DataFrame) -> RentalRows:
+        """Turn the rental's columns of ``frame`` into codes, raw numbers (NaN = missing) and log lifts."""
+        lifts = [lift.encode(frame[lift.counts]) for lift in self.lifts]
+        return RentalRows(
+            _codes(frame, self.strings, self.vocabularies),
+            numbers(frame, self.numeric),
+            np.concatenate([np.zeros((len(frame), 0), np.float32), *lifts], axis=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -69,22 +96,54 @@ class Encoding:
     """Vocabularies of both sides, learnt from training events only."""
 
     columns: Columns
-    user: SideEncoding
-    rental: SideEncoding
+    user: UserEncoding
+    rental: RentalEncoding
 
     @classmethod
-    def fit(cls, events: pd.DataFrame, columns: Columns, minimum_user_events: int = 1) -> "Encoding":
-        """Learn vocabularies; users with fewer than ``minimum_user_events`` events stay unknown."""
-        user = [
-            Vocabulary.fit(events[name], minimum_user_events if name == "user_id" else 1)
-            for name in columns.user_strings
+    def fit(
+        cls,
+        events: pd.DataFrame,
+        columns: Columns,
+        minimum_user_events: int = 1,
+        known: "Encoding | None" = None,
+    ) -> "Encoding":
+        """Learn vocabularies; users with fewer than ``minimum_user_events`` events stay unknown.
+
+        The values of ``known`` keep their codes; new ones come at the end of their vocabularies.
+        """
+        steps = {context.name: context.step for context in columns.context}
+        user_known = known.user.vocabularies if known else (NOTHING,) * len(columns.user_strings)
+        rental_known = known.rental.vocabularies if known else (NOTHING,) * len(columns.rental_strings)
+        user = {
+            name: before.extended(
+                events[name], minimum_user_events if name == "user_id" else 1, steps.get(name, 0.0)
+            )
+            for name, before in zip(columns.user_strings, user_known, strict=True)
+        }
+        rental = [
+            before.extended(events[name])
+            for name, before in zip(columns.rental_strings, rental_known, strict=True)
         ]
-        rental = [Vocabulary.fit(events[name]) for name in columns.rental_strings]
+        lifts = [
+            Lift.fit(context.name, context.counts, user[context.name], events[context.name])
+            for context in columns.lifted
+        ]
         return cls(
             columns,
-            SideEncoding(columns.user_strings, columns.user_numeric, tuple(user)),
-            SideEncoding(columns.rental_strings, columns.rental_numeric, tuple(rental)),
+            UserEncoding(
+                columns.user_strings,
+                columns.user_numeric,
+                tuple(user.values()),
+                columns.recent_rentals,
+                rental[0],
+            ),
+            RentalEncoding(columns.rental_strings, columns.rental_numeric, tuple(rental), tuple(lifts)),
         )
+
+
+def _codes(frame: pd.DataFrame, strings: tuple[str, ...], vocabularies: tuple[Vocabulary, ...]) -> np.ndarray:
+    pairs = zip(strings, vocabularies, strict=True)
+    return np.stack([vocabulary.encode(frame[name]) for name, vocabulary in pairs], axis=1)
 
 
 def numbers(frame: pd.DataFrame, names: Iterable[str]) -> np.ndarray:

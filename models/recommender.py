@@ -42,13 +42,34 @@ class Recommender(pl.LightningModule):
         """
         super().__init__()
         self.encoding, self.hyperparameters = encoding, hyperparameters
-        h = hyperparameters
-        rating = (h.rating_dimension, h.rating_hidden, h.rating_dropout)
-        ranking = (h.ranking_dimension, h.ranking_dropout)
-        self.user_side = UserSide(encoding.user, user_numbers, ranking, rating)
-        self.rental_side = RentalSide(encoding.rental, rental_numbers, h.ranking_dimension, rating)
+        lifted = [encoding.user.strings.index(lift.context) for lift in encoding.rental.lifts]
+        self.user_side = UserSide(encoding.user, user_numbers, lifted, hyperparameters)
+        self.rental_side = RentalSide(encoding.rental, rental_numbers, hyperparameters)
         self.mean_rating = torch.nn.Parameter(torch.tensor(float(mean_rating)))
         self._epoch_sums: list[tuple[float, int, float, int]] = []
+
+    @torch.no_grad()
+    def continue_from(self, champion: "Recommender") -> None:
+        """Take over the weights of ``champion``; what only this model knows keeps its initial ones.
+
+        Raises:
+            ValueError: the champion has other inputs or sizes.
+        """
+        before, own = champion.state_dict(), self.state_dict()
+        tables = {
+            f"{name}.weight"
+            for name, module in self.named_modules()
+            if isinstance(module, torch.nn.Embedding)
+        }
+        for name, tensor in own.items():
+            old = before.get(name)
+            # Only tables grow, and at their ends.
+            grows = name in tables and old is not None and len(old) <= len(tensor)
+            if old is None or (old.shape[1:] if grows else old.shape) != tensor.shape[grows:]:
+                raise ValueError(
+                    "the champion has other inputs or sizes than what is to be trained: train without it"
+                )
+            (tensor[: len(old)] if grows else tensor).copy_(old)
 
     @staticmethod
     def scores(user: UserVectors, rentals: RentalVectors) -> Tensor:
@@ -71,16 +92,28 @@ class Recommender(pl.LightningModule):
         The divisor is the same for every batch, so that each event weighs the same: months of few events have
         smaller batches.
         """
-        user = self.user_side(self._mask_ids(batch.user_codes), batch.user_numbers)
-        catalogue = self.rental_side(self._mask_ids(batch.catalogue_codes), batch.catalogue_numbers)
-        rented = self.rental_side(self._mask_ids(batch.rental_codes), batch.rental_numbers)
-        ranking = F.cross_entropy(
-            self.scores(user, catalogue), batch.target, ignore_index=ABSENT, reduction="sum"
-        )
-        rating = F.mse_loss(self.paired_ratings(user, rented), batch.rating, reduction="sum")
+        ranking, rating = self._ranking_loss(batch), self._rating_loss(batch)
         ranked = int((batch.target != ABSENT).sum())
         self._epoch_sums.append((float(ranking.detach()), ranked, float(rating.detach()), len(batch.rating)))
         return (ranking + rating) / self.hyperparameters.batch_size
+
+    def _ranking_loss(self, batch: Batch) -> Tensor:
+        codes = self._mask_ids(batch.user_codes)
+        user, contexts = self.user_side.rank(codes, batch.user_numbers, batch.user_recent)
+        rentals, bias = self.rental_side.rank(self._mask_ids(batch.catalogue_codes), batch.catalogue_numbers)
+        shared = contexts @ batch.catalogue_lifts.T + bias
+        scores = torch.einsum("umd,rmd->mur", user, rentals) + shared
+        target = batch.target.expand(len(scores), -1).flatten()
+        loss = F.cross_entropy(scores.flatten(0, 1), target, ignore_index=ABSENT, reduction="sum")
+        return loss / len(scores)
+
+    def _rating_loss(self, batch: Batch) -> Tensor:
+        """Squared error of each member by itself, in the mean, so that each learns to predict alone."""
+        user = self.user_side.rating_by_member(self._mask_ids(batch.user_codes), batch.user_numbers)
+        rental = self.rental_side.rating_by_member(self._mask_ids(batch.rental_codes), batch.rental_numbers)
+        predicted = self.mean_rating + user[..., -1] + rental[..., -1]
+        predicted = predicted + (user[..., :-1] * rental[..., :-1]).sum(dim=2)
+        return F.mse_loss(predicted, batch.rating.expand_as(predicted), reduction="sum") / len(predicted)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean losses, one line."""

@@ -53,8 +53,11 @@ class Hyperparameters(BaseSettings):
     batch_size: int = Field(512, ge=1)
     """Most events, all of one catalogue snapshot, in a step."""
 
+    ranking_members: int = Field(4, ge=1)
+    """Models whose mean score ranks; they share the weights of popularity."""
+
     ranking_dimension: int = Field(64, ge=1)
-    """Length of the vectors whose dot product ranks."""
+    """Length of each member's vectors, whose dot product enters the score."""
 
     ranking_learning_rate: float = Field(0.012, gt=0)
     """Peak step of AdamW for the ranking half; low rates underfit badly."""
@@ -65,11 +68,17 @@ class Hyperparameters(BaseSettings):
     ranking_dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout on the user's ranking vector."""
 
-    rating_dimension: int = Field(12, ge=1)
-    """Length of embeddings and of the vectors whose dot product enters the rating."""
+    rating_members: int = Field(8, ge=1)
+    """Networks whose mean predicts the rating; they share their embeddings."""
+
+    rating_embedding: int = Field(12, ge=1)
+    """Length of the embeddings of the rating half."""
+
+    rating_dimension: int = Field(8, ge=1)
+    """Length of each member's vectors, whose dot product enters the rating."""
 
     rating_hidden: int = Field(64, ge=1)
-    """Width of the hidden layer of the rating half."""
+    """Width of each member's hidden layer."""
 
     rating_learning_rate: float = Field(0.001, gt=0)
     """Peak step of AdamW for the rating half."""
@@ -85,3 +94,22 @@ class Hyperparameters(BaseSettings):
 
     minimum_user_events: int = Field(5, ge=1)
     """Users with fewer training events get no embedding of their own: they could only be memorised."""
+
+    warm_epochs: int = Field(1, ge=1)
+    """Passes over the events of a training that goes on from the champion."""
+
+    warm_days: int = Field(180, ge=1)
+    """How far back such a training looks: what is new, and enough of the old not to forget it."""
+
+    warm_rate: float = Field(0.3, gt=0)
+    """Share of the peak steps that such a training takes: it starts near the goal."""
+
+    def warm(self) -> "Hyperparameters":
+        """Return these settings as a training that goes on from the champion takes them."""
+        return self.model_copy(
+            update={
+                "epochs": self.warm_epochs,
+                "ranking_learning_rate": self.ranking_learning_rate * self.warm_rate,
+                "rating_learning_rate": self.rating_learning_rate * self.warm_rate,
+            }
+        )

@@ -27,23 +27,30 @@ def fit(
     catalogues: pd.DataFrame,
     columns: Columns,
     hyperparameters: Hyperparameters | None = None,
+    champion: Recommender | None = None,
 ) -> Recommender:
     """Train a recommender; the same frames and seed give the same weights on a CPU.
+
+    With a ``champion`` the training goes on from its weights (a warm start): new users, rentals and other
+    values get rows in its tables, and it learns for ``warm_epochs`` from the last ``warm_days`` of events.
 
     Args:
         train_events: one row per rating, with features as of the event.
         catalogues: snapshots of the whole catalogue, with features as of ``snapshot_at``.
         columns: names of the features.
         hyperparameters: None takes the defaults and the environment.
+        champion: a recommender of the same columns and sizes, which is left as it is.
 
     Returns:
         The recommender, in evaluation mode, on the CPU.
 
     Raises:
         ColumnError: a frame lacks columns or rows.
-        ValueError: a rating is missing or off the scale 1..5.
+        ValueError: a rating is missing or off the scale 1..5, or the champion is of another shape.
     """
     hyperparameters = hyperparameters or Hyperparameters()
+    if champion:
+        hyperparameters = hyperparameters.warm()
     columns.check_events(train_events)
     off_scale = ~train_events["rating"].between(*RATING_SCALE)
     if off_scale.any():
@@ -53,7 +60,8 @@ def fit(
     before = catalogues[utc(catalogues["snapshot_at"]) <= utc(train_events["event_timestamp"]).max()]
     snapshots = Catalogues(before, columns)
     pl.seed_everything(hyperparameters.seed, verbose=False)
-    encoding = Encoding.fit(train_events, columns, hyperparameters.minimum_user_events)
+    known = champion.encoding if champion else None
+    encoding = Encoding.fit(train_events, columns, hyperparameters.minimum_user_events, known)
     model = Recommender(
         encoding,
         numbers(train_events, columns.user_numeric),
@@ -61,6 +69,10 @@ def fit(
         float(train_events["rating"].mean()),
         hyperparameters,
     )
+    if champion:
+        model.continue_from(champion)
+        times = utc(train_events["event_timestamp"])
+        train_events = train_events[times >= times.max() - pd.Timedelta(days=hyperparameters.warm_days)]
     data = EventData(train_events, snapshots, encoding, hyperparameters)
     log.info("training on %d events, %d snapshots", len(train_events), len(snapshots.times))
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
