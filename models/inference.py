@@ -23,7 +23,7 @@ COUNT = "k"
 """Input which says how many rentals to answer: one number for the whole batch, not one a row."""
 
 ERRORS_ONLY = 3
-"""ONNX Runtime's level of severity: it would warn of every input with a default, which these are meant to be."""
+"""ONNX Runtime's level of severity: it would warn of every input with a default, which is no fault here."""
 
 
 class ModelFileError(ValueError):
