@@ -30,11 +30,11 @@ class ModelFileError(ValueError):
     """The file is not a model that can be loaded."""
 
 
-def open_session(path: Path, threads: int = 0) -> "onnxruntime.InferenceSession":
-    """Open the ONNX file at ``path`` on the CPU.
+def open_session(model: Path | bytes, threads: int = 0) -> "onnxruntime.InferenceSession":
+    """Open an ONNX model on the CPU.
 
     Args:
-        path: a file written by ``models.export``.
+        model: a file written by ``models.export``, or what it holds.
         threads: of one inference; 0 takes a thread per core.
 
     Raises:
@@ -45,10 +45,12 @@ def open_session(path: Path, threads: int = 0) -> "onnxruntime.InferenceSession"
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = ERRORS_ONLY, threads
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        source = str(model) if isinstance(model, Path) else model
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # ONNX Runtime's exceptions share no base class of their own.
-        raise ModelFileError(f"cannot load the model {path}: {error}; export it again") from error
+        name = model if isinstance(model, Path) else f"of {len(model)} bytes"
+        raise ModelFileError(f"cannot load the model {name}: {error}; export it again") from error
 
 
 def inputs_of(
