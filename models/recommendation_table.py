@@ -68,6 +68,9 @@ ROWS = sa.Table(
 )
 """The recommendations of all sets, in order of their use: a user's rows lie together."""
 
+ROW_COLUMNS = ("user_id", "rental_id", "prediction", "rank")
+"""Columns of what a block's function gives."""
+
 CURRENT = sa.Table(
     "recommendation_current",
     _METADATA,
@@ -153,7 +156,8 @@ class RecommendationTable:
         Raises:
             RecommendationTableError: the set is gone.
         """
-        records = rows.assign(set_id=set_id)[[column.name for column in ROWS.c]].to_dict("records")
+        columns = {"set_id": [set_id] * len(rows)} | {name: rows[name].tolist() for name in ROW_COLUMNS}
+        records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         try:
             with self._engine.begin() as connection:
                 # First, so that it locks the set and the block.
