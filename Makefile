@@ -15,8 +15,8 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status stream features train precompute monitor skew catalogue feast-ui bench-features \
-  test test-fast lint format clean
+.PHONY: help setup demo up down status stream features train precompute monitor skew catalogue feast-ui \
+  bench-features test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def user_inputs(features: FeatureSettings) -> pd.DataFrame:
     """Every user of the lake as the model takes one, with the features as of the end of the history.
 
-    They come by the point-in-time join that makes training sets. Nobody says what for: the purpose is missing.
-    Where nothing happened to a user yet, counts are 0, as for a request.
+    They come by the point-in-time join that makes training sets. Nobody says what for, so the purpose is
+    missing. Where nothing happened to a user yet, counts are 0, as for a request.
 
     Raises:
         LakeError: the lake has no features, or no users.

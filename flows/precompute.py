@@ -8,7 +8,7 @@ class PrecomputeFlow(FlowSpec):
     """Recommend to every user ahead of the requests.
 
     1. start: the latest features of all users.
-    2. write: blocks of users through the model into the table `recommendation`; what a killed run wrote stays.
+    2. write: blocks of users through the model into the table `recommendation`; what was written stays.
     3. end: say what is there.
     """
 

@@ -75,7 +75,7 @@ def benchmark(users: int = USERS, rentals: int = RENTALS, threads: int = 0) -> d
             for chunk in CHUNKS
         }
         best(requests.head(ROWS_AT_ONCE))
-        seconds: dict[str, list[float]] = {"precompute": []} | {name: [] for name in bare}
+        seconds = {name: list[float]() for name in ("precompute", *bare)}
         for _ in range(ROUNDS):
             for name, run in {"precompute": lambda: best(requests), **bare}.items():
                 started = time.perf_counter()
