@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from models.evaluation import Evaluation
     from models.recommender import Recommender
 
-PARITY_ROWS = 2_000
-"""Real rows, the latest ones, on which the exported graph is held against PyTorch."""
+PARITY_ROWS = 10_000
+"""Real rows, the latest ones, on which the exported graphs are held against PyTorch."""
+
+HALF_ROWS = 2_000
+"""Real rows on which the loss of half precision is measured: its mean needs fewer."""
 
 PARITY_LIMIT = 1e-5
 """Largest difference of a score or a predicted rating that single precision explains."""
@@ -138,19 +141,22 @@ def publish(
     Raises:
         ParityError: the exported graph does not answer as the model does.
     """
-    from models.export import export, parity
+    from models.export import HALF_FILE, export_all
+    from models.inference import PAIRS_FILE
+    from models.parity import agreement, parity
     from models.registry import CHALLENGER, Registry
 
     settings = FeatureSettings()
     catalogue = data.catalogues[data.catalogues["snapshot_at"] == data.until]
     with tempfile.TemporaryDirectory() as folder:
-        onnx = export(model, catalogue, Path(folder) / "model.onnx")
+        onnx = export_all(model, catalogue, Path(folder))
         difference = parity(model, catalogue, onnx, data.events.tail(PARITY_ROWS))
         if not difference < PARITY_LIMIT:
             raise ParityError(
                 f"the ONNX graph differs from PyTorch by {difference:.1e}, more than {PARITY_LIMIT:.0e}: "
                 "it must not be served; look at what the exporter made of the model's last change"
             )
+        half = agreement(model, catalogue, onnx.with_name(HALF_FILE), data.events.tail(HALF_ROWS))
         registry = Registry()
         version = registry.register(
             onnx,
@@ -162,11 +168,15 @@ def publish(
                 "git_commit": _git_commit(),
                 "metaflow_run": run,
                 "onnx_max_abs_diff": difference,
+                "fp16_max_score_diff": half.score,
+                "fp16_max_rating_diff": half.rating,
+                "fp16_top_10_overlap": half.overlap,
                 "reason": reason,
                 "fitted_until": f"{data.test_from:%Y-%m-%d}",
                 "trained_until": f"{data.until:%Y-%m-%d}",
             },
             model.hyperparameters.model_dump(),
+            beside=[onnx.with_name(PAIRS_FILE), onnx.with_name(HALF_FILE)],
         )
         registry.set_alias(CHALLENGER, version)
     return Published(version, difference)

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
+
+from models.inference import COUNT, MODEL_FILE, PAIRS_FILE, inputs_of, open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 REGISTRY_SCHEME = "models:/"
 
-STRING = "tensor(string)"
-"""ONNX Runtime's name for the type of text inputs."""
-
-
-class ModelFileError(ValueError):
-    """The file is not a model that can be loaded."""
+User = str | Mapping[str, Any]
+"""A user's id alone, or values by input name: ``user_id``, ``purpose``, features; absent ones are missing."""
 
 
 @dataclass(frozen=True)
@@ -31,41 +32,80 @@ class EmbeddedModel:
     """An exported recommender, loaded into this process."""
 
     def __init__(self, path: Path) -> None:
-        """Load the ONNX file at ``path``.
+        """Load the ONNX file at ``path``, or the one in the folder ``path``.
 
         Raises:
             ModelFileError: the file is missing or is not a readable ONNX model.
         """
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:
-            # ONNX Runtime's exceptions share no base class of their own.
-            raise ModelFileError(f"cannot load the model {path}: {error}; export it again") from error
+        self.path = path / MODEL_FILE if path.is_dir() else path
+        self.session = open_session(self.path)
 
-    def recommend(self, user_features: Mapping[str, Any], k: int = 10) -> list[Recommendation]:
-        """Return the best ``k`` rentals, best first; all that the model holds where ``k`` is larger.
+    @cached_property
+    def pairs(self) -> "onnxruntime.InferenceSession":
+        """The graph of pairs, which lies beside the model; opened when it is first asked for."""
+        return open_session(self.path.with_name(PAIRS_FILE))
+
+    def recommend(
+        self,
+        user: User,
+        k: int = 10,
+        exclude: str | Iterable[str] = (),
+        only: str | Iterable[str] = (),
+        **attributes: str | Iterable[str] | None,
+    ) -> list[Recommendation]:
+        """Return the best ``k`` rentals, best first; fewer where the filters or the catalogue leave fewer.
 
         Args:
-            user_features: values by input name (``user_id``, ``purpose``, features);
-                absent ones count as missing.
+            user: who asks.
             k: number of rentals, at least 1.
+            exclude: rentals that must not come back, such as those already rented; unknown ones do no harm.
+            only: the rentals that may come back; all of them where it is empty.
+            attributes: allowed values of a rental's attributes by name, such as ``category="gown"`` or
+                ``category=["gown", "suit"]``; None allows all. A rental of which the attribute is not known
+                has no allowed value.
 
         Raises:
             ValueError: ``k`` is below 1, a name is not an input, or a numeric feature is not a number.
         """
         if k < 1:
             raise ValueError(f"k is {k}; ask for at least one rental")
-        outputs = self.session.run(
-            ["rental_id", "score", "predicted_rating"], inputs_of(self.session, [user_features], strict=True)
-        )
+        filters = {"exclude": exclude, "only": only, **attributes}
+        given = {name: listed for name, values in filters.items() if (listed := _listed(values))}
+        inputs = inputs_of(self.session, [{**_features(user), **given}], strict=True)
+        if COUNT in {value.name for value in self.session.get_overridable_initializers()}:
+            inputs[COUNT] = np.array([k], np.int64)
+        outputs = self.session.run(["rental_id", "score", "predicted_rating"], inputs)
         return [
             Recommendation(str(rental_id), float(score), float(rating))
             for rental_id, score, rating in zip(*(output[0, :k] for output in outputs), strict=True)
+            if rental_id
         ]
+
+    def predict(self, user: User, rental_ids: str | Iterable[str]) -> list[float]:
+        """Return the predicted rating (1..5) of each rental, in order.
+
+        A rental that is not in the catalogue is predicted as one of which nothing is known.
+
+        Args:
+            user: who would rent.
+            rental_ids: which rentals.
+
+        Raises:
+            ValueError: a name is not an input, or a numeric feature is not a number.
+            ModelFileError: no graph of pairs lies beside the model.
+        """
+        if not (listed := _listed(rental_ids)):
+            return []
+        inputs = inputs_of(self.pairs, [{**_features(user), "rental_id": listed}], strict=True)
+        (ratings,) = self.pairs.run(["predicted_rating"], inputs)
+        return [float(rating) for rating in ratings[0]]
 
 
 def load(path_or_uri: str | Path) -> EmbeddedModel:
-    """Load a model from an ONNX file or a registry address: ``models:/NAME@ALIAS`` or ``…/VERSION``."""
+    """Load a model from an ONNX file, its folder, or the registry: ``models:/NAME@ALIAS`` or ``…/VERSION``.
+
+    Only the registry needs MLflow; a folder that was fetched once needs numpy and ONNX Runtime.
+    """
     if str(path_or_uri).startswith(REGISTRY_SCHEME):
         from models.registry import download
 
@@ -73,37 +113,9 @@ def load(path_or_uri: str | Path) -> EmbeddedModel:
     return EmbeddedModel(Path(path_or_uri))
 
 
-def inputs_of(
-    session: onnxruntime.InferenceSession, rows: Iterable[Mapping[Any, Any]], strict: bool = False
-) -> dict[str, np.ndarray]:
-    """Return the tensors [rows, 1] that the model takes; absent, None and NaN values count as missing.
+def _features(user: User) -> Mapping[str, Any]:
+    return {"user_id": user} if isinstance(user, str) else user
 
-    Args:
-        session: the loaded model, which names its inputs and their types.
-        rows: values by input name.
-        strict: refuse names that are not inputs.
 
-    Raises:
-        ValueError: a name is not an input (when ``strict``), or a numeric feature is not a number.
-    """
-    rows = list(rows)
-    expected = [(value.name, value.type) for value in session.get_inputs()]
-    unknown = {name for row in rows for name in row} - {name for name, _ in expected}
-    if strict and unknown:
-        raise ValueError(
-            f"{sorted(unknown)} are no inputs of the model; it takes {[name for name, _ in expected]}"
-        )
-    tensors: dict[str, np.ndarray] = {}
-    for name, kind in expected:
-        values = [row.get(name) for row in rows]
-        missing = [value is None or value != value for value in values]
-        if kind == STRING:
-            column = ["" if gone else str(value) for gone, value in zip(missing, values, strict=True)]
-            tensors[name] = np.array(column, dtype=object)[:, None]
-            continue
-        try:
-            numbers = [np.nan if gone else float(value) for gone, value in zip(missing, values, strict=True)]  # type: ignore[arg-type]
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the feature {name!r} must be a number: {error}") from error
-        tensors[name] = np.array(numbers, dtype=np.float32)[:, None]
-    return tensors
+def _listed(values: str | Iterable[str] | None) -> list[str]:
+    return [values] if isinstance(values, str) else [str(value) for value in values or ()]

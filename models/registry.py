@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.evaluation import Evaluation
+from models.inference import MODEL_FILE
 from models.settings import ModelSettings
 
 # MLflow reads these when it is imported: nothing is reported to anybody.
@@ -31,10 +32,6 @@ EXPERIMENT = "rental-recommender"
 
 REQUIREMENTS = ["onnxruntime", "numpy"]
 """What the logged model needs; given, so that MLflow does not start a process to find out."""
-
-MODEL_FILE = "model.onnx"
-"""Name which MLflow's ONNX flavour gives the model inside its folder."""
-
 
 RUN = "metaflow_run"
 """Key of the lineage that names the run of the flow which trained the version."""
@@ -84,6 +81,7 @@ class Registry:
         evaluation: Evaluation | None,
         lineage: Mapping[str, Any],
         hyperparameters: Mapping[str, Any] | None = None,
+        beside: Iterable[Path] = (),
     ) -> int:
         """Log the model in MLflow's ONNX flavour and make it a new version, without any alias.
 
@@ -96,6 +94,7 @@ class Registry:
             lineage: where it comes from; each becomes a parameter of the run and a tag of the version,
                 numbers (such as ``onnx_max_abs_diff``) also a metric.
             hyperparameters: how it was trained; each becomes a parameter of the run.
+            beside: files which go with the model into its folder, such as the graph of pairs.
 
         Returns:
             The version's number.
@@ -118,6 +117,8 @@ class Registry:
             logged = mlflow.onnx.log_model(
                 model, name="model", pip_requirements=REQUIREMENTS, save_as_external_data=False
             )
+        for file in beside:
+            client.log_model_artifact(logged.model_id, str(file))
         self._ensure_model()
         version = client.create_model_version(
             self.settings.registered_model,

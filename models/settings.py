@@ -23,6 +23,15 @@ class ModelSettings(BaseSettings):
     registered_model: str = "rental-recommender"
     """Name of the model in the MLflow registry."""
 
+    recommendations_url: str = ""
+    """Database of the precomputed recommendations: ``postgresql://…`` or ``mysql://…``; empty for SQLite."""
+
+    recommendations_per_user: int = Field(20, ge=1)
+    """Rentals of each user in it."""
+
+    recommendations_block: int = Field(4096, ge=1)
+    """Users of one transaction: so many are computed anew where a precomputation was killed."""
+
     @property
     def mlflow(self) -> Path:
         """Folder of MLflow's database and artifacts."""
@@ -32,6 +41,11 @@ class ModelSettings(BaseSettings):
     def tracking_uri(self) -> str:
         """Address of the tracking store and the registry."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow.resolve() / 'mlflow.db'}"
+
+    @property
+    def recommendations(self) -> str:
+        """Address of the database of recommendations."""
+        return self.recommendations_url or f"sqlite:///{self.home / 'recommendations.db'}"
 
 
 class Hyperparameters(BaseSettings):

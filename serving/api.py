@@ -42,7 +42,8 @@ register_url_convertor("id", _IdConvertor())
 INDEX = """<!doctype html><title>Rental recommendations</title>
 <h1>Rental recommendations</h1>
 <ul>
-<li><a href="/users/1/recommendations?k=10">/users/{user_id}/recommendations?k=10&amp;purpose=</a>
+<li><a href="/users/1/recommendations?k=10">/users/{user_id}/recommendations?k=10&amp;purpose=</a>,
+also with exclude= and only= (rental ids), category= and area=, each as often as wanted
 <li><a href="/users/1/features">/users/{user_id}/features</a>
 <li><a href="/rentals/1/features">/rentals/{rental_id}/features</a>
 <li>POST /feedback: request_id, user_id, rental_id, rating (1 to 5, or null for a click)
@@ -53,14 +54,40 @@ purpose, event_timestamp
 """
 
 
+MOST_FILTERED = 500
+"""Values of one filter: more would not fit into the line of a request."""
+
+Values = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]], Field(max_length=MOST_FILTERED)
+]
+
+
 class Question(BaseModel):
-    """How many rentals are asked for, and for which purpose."""
+    """How many rentals are asked for, for which purpose, and which may come back."""
 
     # A misspelt name would otherwise mean its default.
     model_config = ConfigDict(extra="forbid")
 
     k: int = Field(10, ge=1, le=LARGEST_K)
     purpose: str | None = Field(None, max_length=LONGEST_ID)
+
+    exclude: Values = []
+    """Rentals that must not come back."""
+
+    only: Values = []
+    """Rentals that may come back; all where there are none."""
+
+    category: Values = []
+    """Categories whose rentals may come back; all where there are none."""
+
+    area: Values = []
+    """Areas whose rentals may come back; all where there are none."""
+
+    @property
+    def filters(self) -> dict[str, list[str]]:
+        """What is said of the rentals, by the name of the model's input."""
+        given = {"exclude": self.exclude, "only": self.only, "category": self.category, "area": self.area}
+        return {name: values for name, values in given.items() if values}
 
 
 class FeedbackMessage(BaseModel):
@@ -153,7 +180,7 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
 
     @app.get("/users/{user_id:id}/recommendations")
     async def recommendations(user_id: Identifier, question: Annotated[Question, Query()]) -> Recommendation:
-        return await recommender.recommend(user_id, question.k, question.purpose)
+        return await recommender.recommend(user_id, question.k, question.purpose, question.filters)
 
     @app.get("/users/{user_id:id}/features")
     async def user_features(user_id: Identifier) -> dict[str, Any]:

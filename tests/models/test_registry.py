@@ -89,6 +89,15 @@ def test_a_run_of_the_flow_registers_one_version(settings, path):
     assert registry.register(path, None, {**LINEAGE, "metaflow_run": "TrainFlow/1"}) == first
 
 
+def test_files_beside_the_model_come_with_it(settings, exported, monkeypatch):
+    registry = Registry(settings)
+    version = registry.register(exported / "model.onnx", None, LINEAGE, beside=[exported / "pairs.onnx"])
+    monkeypatch.setenv("RENTALS_HOME", str(settings.home))
+    fetched = load(f"models:/rental-recommender/{version}")
+    assert fetched.predict("u1", ["r1"]) == load(exported).predict("u1", ["r1"])
+    assert fetched.path.with_name("pairs.onnx").is_file()
+
+
 def test_a_model_is_fetched_only_when_its_file_is_asked_for(settings, path, monkeypatch):
     import models.registry as module
 

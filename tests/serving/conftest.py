@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from onnx import TensorProto, helper
 
@@ -75,6 +76,31 @@ def write_tiny_model(path: Path, rating_offset: float = 1.0) -> Path:
     return path
 
 
+def write_recommender(path: Path) -> Path:
+    """A recommender as the flows export it, trained on noise; every other rental is a gown."""
+    from flows.training import feature_columns
+    from models.export import export
+    from models.settings import Hyperparameters
+    from models.train import fit
+
+    columns, draw = feature_columns(), np.random.default_rng(0)
+    numeric = [*columns.user_numeric, *columns.rental_numeric]
+    catalogue = pd.DataFrame({name: draw.normal(size=CATALOGUE) for name in columns.rental_numeric})
+    catalogue = catalogue.assign(
+        **dict.fromkeys(columns.rental_categorical, "somewhere")
+        | {"rental_id": [f"r{number}" for number in range(CATALOGUE)]}
+        | {"rental_category": ["gown", "suit"] * (CATALOGUE // 2)},
+        snapshot_at=pd.Timestamp("2024-01-01", tz="UTC"),
+    )
+    events = pd.DataFrame({name: draw.normal(size=200) for name in numeric}).assign(
+        **dict.fromkeys([*columns.user_strings, *columns.rental_strings], "one")
+        | {"rental_id": [f"r{number % CATALOGUE}" for number in range(200)]},
+        rating=draw.integers(1, 6, 200).astype(float),
+        event_timestamp=pd.Timestamp("2024-02-01", tz="UTC"),
+    )
+    return export(fit(events, catalogue, columns, Hyperparameters(epochs=1)), catalogue, path)
+
+
 class MemoryFeatures:
     """Online features that need no feature store."""
 
@@ -108,3 +134,8 @@ def write_model() -> ModelWriter:
 def memory_features() -> MemoryFeatures:
     """A store which knows one user, ``u0``."""
     return MemoryFeatures({"u0": {"user_age": 0.5, "user_segment": "athletic"}})
+
+
+@pytest.fixture(scope="session")
+def exported_recommender(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_recommender(tmp_path_factory.mktemp("recommender") / "model.onnx")

@@ -42,6 +42,19 @@ def test_k_that_is_no_number_is_told(api: TestClient) -> None:
     assert "k: input should be a valid integer" in problem_of(api, 422, "/users/u0/recommendations?k=ten")
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("exclude=", "exclude.0: string should have at least 1 character"),
+        ("&".join(["exclude=r"] * 501), "exclude: list should have at most 500 items"),
+        (f"category={'c' * 129}", "category.0: string should have at most 128"),
+        ("excluded=r1", "excluded: unknown name"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_told(api: TestClient, query: str, said: str) -> None:
+    assert said in problem_of(api, 422, f"/users/u0/recommendations?{query}")
+
+
 @pytest.mark.parametrize("route", ["recommendations", "features"])
 def test_a_user_id_of_ten_thousand_characters_is_refused_in_few_words(api: TestClient, route: str) -> None:
     detail = problem_of(api, 422, f"/users/{'u' * 10_000}/{route}")

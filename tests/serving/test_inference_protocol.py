@@ -24,6 +24,15 @@ def test_missing_numbers_and_any_text_travel_in_binary() -> None:
     assert body[length + 4 :] == b"\x04\0\0\0Zo\xc3\xab"
 
 
+def test_lists_of_text_travel_as_one_row() -> None:
+    body, headers = encode_request({"exclude": ["r1", "", "Zoë"]})
+
+    length = int(headers[JSON_LENGTH_HEADER])
+    (exclude,) = json.loads(body[:length])["inputs"]
+    assert (exclude["datatype"], exclude["shape"]) == ("BYTES", [1, 3])
+    assert body[length:] == b"\x02\0\0\0r1" + b"\0\0\0\0" + b"\x04\0\0\0Zo\xc3\xab"
+
+
 def response(outputs: list[dict], payload: bytes) -> tuple[bytes, dict[str, str]]:
     header = json.dumps({"outputs": outputs}).encode()
     return header + payload, {JSON_LENGTH_HEADER: str(len(header))}

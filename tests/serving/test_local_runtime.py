@@ -258,6 +258,45 @@ def test_recommendations_for_a_known_and_an_unknown_user(
     assert list(logged["rental_ids"]) == [item["rental_id"] for item in known["items"]]
 
 
+def test_what_is_filtered_out_is_masked_inside_the_served_model(
+    served: ServingSettings,
+    apply: Callable[..., RuntimeState],
+    memory_features: Any,
+    exported_recommender: Path,
+) -> None:
+    write_repository(exported_recommender, 6, served)
+    state = apply({"v6": 100})
+    with TestClient(create_app(served, memory_features)) as api:
+
+        def ask(**filters: Any) -> list[str]:
+            answer = api.get("/users/u0/recommendations", params={"k": 100, **filters})
+            return [item["rental_id"] for item in answer.raise_for_status().json()["items"]]
+
+        everything = ask()
+        assert len(everything) == 20
+        gowns = [name for name in everything if int(name[1:]) % 2 == 0]
+        assert ask(category="gown") == gowns
+        assert ask(category=["gown", "suit"], exclude=[*everything[:2], "unknown"]) == everything[2:]
+        assert ask(only=gowns[::2], exclude=[gowns[0]]) == gowns[2::2]
+        assert ask(category="hat") == ask(exclude=everything) == []
+    with RecommenderClient(state.api_url) as client:
+        answer = client.recommendations("u0", category="gown", exclude=[gowns[0]])
+        assert {item.rental_id for item in answer.items} == set(gowns[1:])
+    batch = infer(state, ["u0", "u1"]).raise_for_status()
+    assert decode_response(batch.content, batch.headers)["rental_id"].shape == (2, 20)
+
+
+def test_filters_on_a_version_that_was_exported_without_them_are_no_answer(
+    served: ServingSettings, apply: Callable[..., RuntimeState], memory_features: Any
+) -> None:
+    apply({"v3": 100})
+    with TestClient(create_app(served, memory_features)) as api:
+        answer = api.get("/users/u0/recommendations", params={"exclude": "r1"})
+        assert api.get("/users/u0/recommendations").status_code == 200
+    assert answer.status_code == 503
+    assert "rental-recommender-filtered" in answer.json()["detail"]
+
+
 def test_a_failing_canary_is_covered_by_the_champion_and_counted(
     served: ServingSettings, apply: Callable[..., RuntimeState], memory_features: Any
 ) -> None:

@@ -32,6 +32,14 @@ def test_a_proper_answer_is_a_ranking() -> None:
     assert ranking.predicted_ratings == [5.0, 1.0]
 
 
+def test_places_without_a_rental_are_dropped() -> None:
+    few = outputs([4.0, math.nan], scores=[1.0, -math.inf])
+    few["rental_id"][0, 1] = ""
+    assert check_answer(few).rental_ids == ["r0"]
+    few["rental_id"][0, 0] = ""
+    assert check_answer(few).rental_ids == []
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [

@@ -30,6 +30,23 @@ def test_the_repository_holds_model_and_configuration_and_nothing_else(
     assert files == {"v3/rental-recommender/config.pbtxt", "v3/rental-recommender/1/model.onnx"}
 
 
+def test_inputs_that_may_be_left_out_are_those_of_a_second_model_without_batches(
+    exported_recommender: Path, settings: ServingSettings
+) -> None:
+    repository = write_repository(exported_recommender, 3, settings)
+
+    plain, filtered = (
+        (repository / f"rental-recommender{end}" / "config.pbtxt").read_text() for end in ("", "-filtered")
+    )
+    assert "optional" not in plain and "max_batch_size: 64" in plain and "dynamic_batching" in plain
+    assert "max_batch_size: 0" in filtered and "dynamic_batching" not in filtered
+    assert 'name: "rental-recommender-filtered"' in filtered
+    assert '{ name: "user_id" data_type: TYPE_STRING dims: [ -1, 1 ] }' in filtered
+    for name in ("exclude", "only", "category", "area"):
+        assert f'{{ name: "{name}" data_type: TYPE_STRING dims: [ -1, -1 ] optional: true }}' in filtered
+    assert '{ name: "k" data_type: TYPE_INT64 dims: [ 1 ] optional: true }' in filtered
+
+
 def test_a_version_can_be_written_anew(tiny_model: Path, settings: ServingSettings) -> None:
     first = write_repository(tiny_model, 3, settings)
     (first / "left-over").touch()

@@ -16,10 +16,15 @@ import triton_python_backend_utils as pb_utils
 DEFAULT_THREADS = "1"
 """Threads of one inference. Small models gain nothing from more, and predictors share the machine."""
 
+ERRORS_ONLY = 3
+"""ONNX Runtime's level of severity."""
+
 
 def _session_options(parameters: dict[str, dict[str, str]]) -> onnxruntime.SessionOptions:
     """Options by the names that Triton's own backend reads from the model's ``parameters``."""
     options = onnxruntime.SessionOptions()
+    # It would warn of every input with a default, which is no fault here.
+    options.log_severity_level = ERRORS_ONLY
     for name, attribute in (
         ("intra_op_thread_count", "intra_op_num_threads"),
         ("inter_op_thread_count", "inter_op_num_threads"),
@@ -55,6 +60,8 @@ class TritonPythonModel:
             path, _session_options(config.get("parameters", {})), providers=["CPUExecutionProvider"]
         )
         self._inputs = [tensor.name for tensor in self._session.get_inputs()]
+        # Inputs with a default: a request may leave them out.
+        self._optional = [tensor.name for tensor in self._session.get_overridable_initializers()]
         self._outputs = {tensor.name for tensor in self._session.get_outputs()}
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -63,10 +70,9 @@ class TritonPythonModel:
 
     def _answer(self, request: Any) -> Any:
         try:
-            feeds = {
-                name: _decode(pb_utils.get_input_tensor_by_name(request, name).as_numpy())
-                for name in self._inputs
-            }
+            given = {tensor.name(): tensor for tensor in request.inputs()}
+            names = [*self._inputs, *(name for name in self._optional if name in given)]
+            feeds = {name: _decode(given[name].as_numpy()) for name in names}
             wanted = [name for name in request.requested_output_names() if name in self._outputs]
             results = self._session.run(wanted, feeds)
             tensors = [
