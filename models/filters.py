@@ -90,6 +90,6 @@ def _add_hits(graph: Graph, name: str, values: Iterable[object]) -> None:
         _table_{name} = ScatterElements <axis = 1> (_blank_{name}, _code_{name}, _marks_{name})
         _hit_{name} = Gather <axis = 1> (_table_{name}, _of_rentals_{name})
         _values_{name} = Slice (_table_{name}, _from_{name}, _to_{name}, _axis_{name})
-        _given_{name} = ReduceMax <axes = [1], keepdims = 1> (_values_{name})
+        _given_{name} = ReduceMax <keepdims = 1> (_values_{name}, _axis_{name})
         """
     )

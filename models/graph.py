@@ -15,21 +15,25 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from models.encoding import UNKNOWN
+from models.encoding import RECENT_RENTALS, UserEncoding
 from models.recommender import RATING_SCALE, Recommender
 from models.towers import UserVectors
+from models.vocabulary import UNKNOWN
 
-OPSET = 17
-"""ONNX operators; old enough for every Triton and ONNX Runtime of the last years."""
+OPSET = 20
+"""ONNX operators: the first that split a text, known to ONNX Runtime since 1.17 (January 2024)."""
 
 ML_OPSET = 3
 """Operators of ``ai.onnx.ml``, of which LabelEncoder turns strings into codes."""
 
-IR_VERSION = 8
+IR_VERSION = 9
 """File format which goes with ``OPSET``."""
 
 CODE = "{}_code"
 """Name inside the graph of a string input's code."""
+
+RECENT = "_recent"
+"""Name inside the graph of the codes of a user's recent rentals."""
 
 USER = ("_user_ranking", "_user_rating", "_user_rating_bias")
 """Names inside the graph of the user's vectors. A name with a line in front is no input and no output."""
@@ -40,10 +44,9 @@ class _UserSide(nn.Module):
         super().__init__()
         self.model, self.strings = model, len(model.encoding.user.strings)
 
-    def forward(self, *inputs: Tensor) -> UserVectors:
-        vectors: UserVectors = self.model.user_side(
-            torch.cat(inputs[: self.strings], 1), torch.cat(inputs[self.strings :], 1)
-        )
+    def forward(self, recent: Tensor, *inputs: Tensor) -> UserVectors:
+        codes, numbers = torch.cat(inputs[: self.strings], 1), torch.cat(inputs[self.strings :], 1)
+        vectors: UserVectors = self.model.user_side(codes, numbers, recent)
         return vectors
 
 
@@ -111,14 +114,30 @@ def user_graph(model: Recommender) -> Graph:
     for name, vocabulary in zip(side.strings, side.vocabularies, strict=True):
         graph.input(name, TensorProto.STRING, ["batch", 1])
         # LabelEncoder refuses an empty table; "" is no value of any vocabulary and means unknown anyway.
-        codes = {value: code for code, value in enumerate(vocabulary.values, start=UNKNOWN + 1)}
-        graph.encode(name, CODE.format(name), codes or {"": UNKNOWN}, UNKNOWN)
+        graph.encode(name, CODE.format(name), vocabulary.table or {"": UNKNOWN}, UNKNOWN)
+    _add_recent(graph, side)
     for name in side.numeric:
         graph.input(name, TensorProto.FLOAT, ["batch", 1])
     traced = _trace(model)
     graph.nodes += traced.node
     graph.constants += traced.initializer
     return graph
+
+
+def _add_recent(graph: Graph, side: UserEncoding) -> None:
+    """Read the JSON array of the latest rentals as ``UserEncoding.encode`` does, if the model takes one."""
+    if not side.recent_rentals:
+        graph.constant(RECENT, np.zeros((1, 0), np.int64))
+        return
+    graph.input(side.recent_rentals, TensorProto.STRING, ["batch", 1])
+    for name, value in {"column": 1, "begin": 1, "end": 2 * RECENT_RENTALS, "second": 2}.items():
+        graph.constant(f"_{name}", np.array([value], np.int64))
+    graph.nodes.append(helper.make_node("Squeeze", [side.recent_rentals, "_column"], ["_recent_text"]))
+    graph.nodes.append(
+        helper.make_node("StringSplit", ["_recent_text"], ["_recent_pieces", "_recent_count"], delimiter='"')
+    )
+    graph.add("_recent_ids = Slice (_recent_pieces, _begin, _end, _column, _second)")
+    graph.encode("_recent_ids", RECENT, side.rental_ids.table or {"": UNKNOWN}, UNKNOWN)
 
 
 def add_ratings(graph: Graph, model: Recommender, rating: Tensor, rating_bias: Tensor) -> None:
@@ -158,7 +177,8 @@ def _trace(model: Recommender) -> onnx.GraphProto:
     side = model.encoding.user
     names = [*(CODE.format(name) for name in side.strings), *side.numeric]
     # Two rows, because a batch of one would be taken as a constant.
-    example = [torch.zeros(2, 1, dtype=torch.int64) for _ in side.strings]
+    example = [torch.zeros(2, RECENT_RENTALS, dtype=torch.int64)]
+    example += [torch.zeros(2, 1, dtype=torch.int64) for _ in side.strings]
     example += [torch.zeros(2, 1) for _ in side.numeric]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -166,9 +186,10 @@ def _trace(model: Recommender) -> onnx.GraphProto:
             _UserSide(model).eval(),
             tuple(example),
             str(Path(folder) / "user.onnx"),
-            input_names=names,
+            input_names=[RECENT, *names],
             output_names=list(USER),
-            dynamic_axes={name: {0: "batch"} for name in (*names, *USER)},
+            dynamic_axes={RECENT: {0: "batch", 1: "recent"}}
+            | {name: {0: "batch"} for name in (*names, *USER)},
             opset_version=OPSET,
             dynamo=False,
         )

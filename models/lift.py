@@ -44,7 +44,7 @@ class Lift:
         """Turn JSON counts, None where nothing was counted, into float32 log lifts [rows, codes]."""
         # A catalogue's snapshots repeat themselves, so each text is read once.
         places, texts = pd.factorize(counts.astype(object).where(counts.notna(), ""))
-        codes = dict(zip(self.vocabulary.values, self.vocabulary.codes, strict=True))
+        codes = self.vocabulary.table
         times = np.zeros((len(texts), len(self.vocabulary)))
         for row, text in enumerate(texts):
             known: dict[str, Any] = json.loads(text) if text else {}

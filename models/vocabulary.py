@@ -38,9 +38,14 @@ class Vocabulary:
         """Number of codes, the unknown one included."""
         return max(self.codes, default=UNKNOWN) + 1
 
+    @property
+    def table(self) -> dict[str, int]:
+        """The code of each value."""
+        return dict(zip(self.values, self.codes, strict=True))
+
     def encode(self, values: pd.Series) -> np.ndarray:
         """Return int64 codes, ``UNKNOWN`` where a value is missing or was not learnt."""
-        codes = dict(zip(self.values, self.codes, strict=True))
+        codes = self.table
         # The empty text is in no vocabulary.
         texts = values.astype(object).where(values.notna(), "").astype(str)
         return texts.map(lambda text: codes.get(text, UNKNOWN)).to_numpy(np.int64)
