@@ -4,7 +4,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from feast import FeatureService, FeatureView, RepoConfig
@@ -54,8 +54,8 @@ class Part:
 class Plan:
     """One request that was seen before."""
 
-    context: Any
-    """Feast's resolution of the request: as long as Feast returns this object, the plan is right."""
+    state: datetime | None
+    """When Feast last read its registry: as long as this is the same object, the plan is right."""
 
     types: Mapping[str, ValueType]
     """Feast's type by join key."""
@@ -102,12 +102,17 @@ def table_of(config: RepoConfig, view: FeatureView) -> Table:
 
 
 def plan_of(
-    config: RepoConfig, context: Any, features: list[str] | FeatureService, full_feature_names: bool
+    config: RepoConfig,
+    state: datetime | None,
+    context: Any,
+    features: list[str] | FeatureService,
+    full_feature_names: bool,
 ) -> Plan:
     """The plan of a request.
 
     Args:
         config: the store's configuration.
+        state: when Feast last read its registry.
         context: what ``feast.utils._get_cached_request_context`` says of it.
         features: the features as asked for.
         full_feature_names: whether features are named with their view.
@@ -127,13 +132,13 @@ def plan_of(
         )
     )
     if not plain:
-        return Plan(context, types, ())
+        return Plan(state, types, ())
     parts = []
     for (view, requested), names in zip(grouped, join_keys, strict=True):
         table = table_of(config, view)
         asked = Asked(view, table.layout, requested, full_feature_names)
         parts.append(Part(table, asked, names, prefix(names)))
-    return Plan(context, types, parts)
+    return Plan(state, types, parts)
 
 
 def _value(value: str | int) -> bytes:

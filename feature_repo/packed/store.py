@@ -30,14 +30,14 @@ ROWS_AT_ONCE = 10_000
 """Rows encoded and written at once: some megabytes."""
 
 PLANS = 1_000
-"""Requests whose plan is kept; Feast forgets its own with every refresh of the registry."""
+"""Requests whose plan is kept; with more, all are worked out again."""
 
 
 class PackedOnlineStore(OnlineStore, PackedDatabase):
     """One packed value per entity and view."""
 
     def __init__(self) -> None:
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[tuple[str | tuple[str, ...], str, bool], Plan] = {}
         self._layouts: dict[tuple[str, bytes], Layout] = {}
 
     def online_write_table(
@@ -138,8 +138,7 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
     ) -> OnlineResponse:
         """Feast's read; requests for plain views by strings or integers are answered without a protobuf."""
         if not include_feature_view_version_metadata and not _measured():
-            context = utils._get_cached_request_context(registry, project, features, full_feature_names)
-            plan = self._plan(config, context, features, full_feature_names)
+            plan = self._plan(config, features, registry, project, full_feature_names)
             entities = plan.entities(entity_rows)
             if entities is not None:
                 answers = [
@@ -207,13 +206,23 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
             append(online_features_response, Answer(asked, spread))
 
     def _plan(
-        self, config: RepoConfig, context: Any, features: list[str] | FeatureService, full_feature_names: bool
+        self,
+        config: RepoConfig,
+        features: list[str] | FeatureService,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool,
     ) -> Plan:
-        plan = self._plans.get(id(context))
-        if plan is None or plan.context is not context:
+        # By the registry's state, as Feast keeps its own resolution, but not one cache for all stores.
+        state = getattr(registry, "cached_registry_proto_created", None)
+        names = features.name if isinstance(features, FeatureService) else tuple(features)
+        request = names, project, full_feature_names
+        plan = self._plans.get(request)
+        if plan is None or state is None or plan.state is not state or not registry.is_cache_valid():
+            context = utils._get_cached_request_context(registry, project, features, full_feature_names)
             if len(self._plans) >= PLANS:
                 self._plans.clear()
-            plan = self._plans[id(context)] = plan_of(config, context, features, full_feature_names)
+            plan = self._plans[request] = plan_of(config, state, context, features, full_feature_names)
         return plan
 
     def _find(self, config: RepoConfig, table: Table, keys: Sequence[bytes]) -> list[Found]:
