@@ -50,9 +50,9 @@ REFERENCES = [f"entities:feature_{number}" for number in range(FEATURES)]
 def materialize(settings: FeatureSettings, kind: str) -> dict[str, Any]:
     """Rows a second into an empty store: the packed one by its engine, Feast's own by Feast's Spark engine.
 
-    Two thirds of the packed store's time are Spark's: its plan, the scan, and Arrow to the driver, which
-    starts when the scan has ended. Of the rest the database takes two thirds, Arrow and NumPy one. Feast's is
-    a protobuf and a statement per cell.
+    Half or more of the packed store's time is Spark's: its plan, the scan, and Arrow to the driver, which
+    starts when a partition's scan has ended. Of the rest the database takes two thirds, Arrow and NumPy one.
+    Feast's is a protobuf and a statement per cell.
 
     Args:
         settings: what Spark needs.
@@ -91,9 +91,9 @@ def materialize(settings: FeatureSettings, kind: str) -> dict[str, Any]:
 def online_read(settings: FeatureSettings, count: int) -> dict[str, Any]:
     """Milliseconds of ``get_online_features(...).to_dict()`` for random entities, from SQLite.
 
-    Of one entity's read a third is SQLite, for the value and the view's mark; the rest is Feast's resolution
-    of the request from its cache, the key, one ``struct`` call, and the answer. Of a hundred, decoding and
-    the answer's columns take half.
+    Of one entity's read half is SQLite, for the value and the view's mark; the rest is Feast's way to the
+    store, the key, one ``struct`` call, and the answer. Of a hundred, decoding and the answer's columns take
+    half.
 
     Args:
         settings: where to write.
@@ -110,7 +110,7 @@ def online_read(settings: FeatureSettings, count: int) -> dict[str, Any]:
         reads = max(READS // count, 200)
         asked: Reads = {"raw": (raw, ENTITIES), "packed": (partial(_read, ours), ENTITIES)}
         times = _times(asked, count, reads)
-        # Apart from the others: two stores in one process take turns in Feast's cache of requests.
+        # Apart from the others: the packed store would be measured with the caches that Feast's left cold.
         times |= _times({"own": (partial(_read, theirs), FEAST_ENTITIES)}, count, reads)
     figures = {kind: _percentiles(values) for kind, values in times.items()}
     return {
