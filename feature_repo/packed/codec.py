@@ -16,9 +16,8 @@ Encoding works on whole Arrow columns; decoding is one ``struct`` call and a sli
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
-from typing import Any
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -42,9 +41,6 @@ EPOCH = 1 << 63
 
 UNKNOWN_CREATION = -EPOCH
 """Creation time of a value that has none: older than any."""
-
-MISSING = object()
-"""Cell of a feature that the value's schema does not have."""
 
 
 class Layout:
@@ -76,11 +72,6 @@ class Layout:
     def of_document(cls, document: bytes) -> "Layout":
         """The layout whose ``document`` this is."""
         return layout_of(tuple((name, ValueType[value_type]) for name, value_type in json.loads(document)))
-
-    @cached_property
-    def shown(self) -> list[tuple[int, Callable[[Cell], Any]]]:
-        """Places of the features whose cell is not what users see, with the conversion."""
-        return [(at, kind.to_python) for at, kind in enumerate(self.kinds) if kind.to_python]
 
     def encode(
         self, columns: Sequence[pa.Array], event: np.ndarray, created: np.ndarray | None, part: bool
@@ -118,7 +109,7 @@ class Layout:
             return heads.to_pylist()
         return join([heads, *tails]).to_pylist()
 
-    def decode(self, value: bytes) -> tuple[int, tuple[Cell, ...]]:
+    def decode(self, value: bytes) -> tuple[int, list[Cell]]:
         """Event time in microseconds since 1970, and cells in the schema's order."""
         event, _, _, _, nulls, *cells = self._struct.unpack_from(value)
         offset = self._struct.size
@@ -129,7 +120,7 @@ class Layout:
         if nulls != self._no_nulls:
             for at in _places(nulls):
                 cells[at] = None
-        return event - EPOCH, tuple(cells)
+        return event - EPOCH, cells
 
 
 @lru_cache(maxsize=1024)

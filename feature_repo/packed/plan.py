@@ -1,29 +1,43 @@
 """What a request for features means, worked out once: which views, which keys, which places."""
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from feast import FeatureService, FeatureView
+from feast import FeatureService, FeatureView, RepoConfig
 from feast.protos.feast.types.Value_pb2 import ValueType as WireType
 from feast.value_type import ValueType
 
-from feature_repo.packed.codec import Layout, layout_of
+from feature_repo.packed.codec import Layout
+from feature_repo.packed.database import name_of
 from feature_repo.packed.keys import prefix
+from feature_repo.packed.response import Asked
+from feature_repo.packed.rows import layout_of_view
 
 INT64_RANGE = range(-(1 << 63), 1 << 63)
 _PYTHON = {ValueType.STRING: str, ValueType.INT64: int}
+
+
+class Table(NamedTuple):
+    """A view as it is stored."""
+
+    name: str
+    """Its name in the database."""
+
+    layout: Layout
+    ttl: float
+    """Microseconds for which its values are shown; infinite without a limit."""
 
 
 @dataclass(frozen=True)
 class Part:
     """One view of a request."""
 
-    view: FeatureView
-    layout: Layout
-    names: Sequence[str]
-    places: Sequence[int]
+    table: Table
+    asked: Asked
     join_keys: Sequence[str]
     prefix: bytes
 
@@ -40,8 +54,8 @@ class Part:
 class Plan:
     """One request that was seen before."""
 
-    context: Any
-    """Feast's resolution of the request: as long as Feast returns this object, the plan is right."""
+    state: datetime | None
+    """When Feast last read its registry: as long as this is the same object, the plan is right."""
 
     types: Mapping[str, ValueType]
     """Feast's type by join key."""
@@ -79,10 +93,26 @@ class Plan:
         return columns
 
 
-def plan_of(context: Any, features: list[str] | FeatureService, full_feature_names: bool) -> Plan:
+def table_of(config: RepoConfig, view: FeatureView) -> Table:
+    """The stored view, in the layout in which its values are written today."""
+    ttl: timedelta | None = getattr(view, "ttl", None)
+    return Table(
+        name_of(config, view), layout_of_view(view), ttl.total_seconds() * 1_000_000 if ttl else math.inf
+    )
+
+
+def plan_of(
+    config: RepoConfig,
+    state: datetime | None,
+    context: Any,
+    features: list[str] | FeatureService,
+    full_feature_names: bool,
+) -> Plan:
     """The plan of a request.
 
     Args:
+        config: the store's configuration.
+        state: when Feast last read its registry.
         context: what ``feast.utils._get_cached_request_context`` says of it.
         features: the features as asked for.
         full_feature_names: whether features are named with their view.
@@ -102,22 +132,13 @@ def plan_of(context: Any, features: list[str] | FeatureService, full_feature_nam
         )
     )
     if not plain:
-        return Plan(context, types, ())
+        return Plan(state, types, ())
     parts = []
     for (view, requested), names in zip(grouped, join_keys, strict=True):
-        layout = layout_of(tuple((field.name, field.dtype.to_value_type()) for field in view.features))
-        shown = view.projection.name_to_use()
-        parts.append(
-            Part(
-                view,
-                layout,
-                [f"{shown}__{name}" if full_feature_names else name for name in requested],
-                [layout.names.index(name) for name in requested],
-                names,
-                prefix(names),
-            )
-        )
-    return Plan(context, types, parts)
+        table = table_of(config, view)
+        asked = Asked(view, table.layout, requested, full_feature_names)
+        parts.append(Part(table, asked, names, prefix(names)))
+    return Plan(state, types, parts)
 
 
 def _value(value: str | int) -> bytes:

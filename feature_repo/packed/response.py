@@ -1,36 +1,37 @@
 """Answers from packed values: plain Python at once, Feast's protobuf only when somebody asks for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from feast import utils
+from feast import FeatureView, utils
 from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feature_repo.packed.codec import MISSING, Layout
+from feature_repo.packed.codec import Layout
 from feature_repo.packed.kinds import Cell
 
 
 class Found(NamedTuple):
     """What a store knows of one entity in one view."""
 
-    cells: tuple[Cell, ...] | None
+    cells: Sequence[Cell] | None
     """A cell per feature of the view's layout; None where there is nothing that may be shown."""
 
     event: int | None = None
     """Event time in microseconds since 1970, None for an unknown entity."""
 
-    @property
-    def status(self) -> Any:
-        """Feast's status of all its features, save those which the value's schema lacks."""
-        if self.cells is not None:
-            return FieldStatus.PRESENT
-        return FieldStatus.NOT_FOUND if self.event is None else FieldStatus.OUTSIDE_MAX_AGE
+    lacks: Collection[int] = ()
+    """Places of the features that the value's own schema does not have; their cells are None."""
+
+    def status(self, place: int) -> Any:
+        """Feast's status of a feature."""
+        if self.event is None or place in self.lacks:
+            return FieldStatus.NOT_FOUND
+        return FieldStatus.OUTSIDE_MAX_AGE if self.cells is None else FieldStatus.PRESENT
 
 
 UNKNOWN = Found(None)
@@ -43,40 +44,47 @@ def moment(event: int | None) -> datetime | None:
     return datetime.fromtimestamp(event // 1_000_000, tz=UTC).replace(microsecond=event % 1_000_000)
 
 
+class Asked:
+    """The features of one view that a request asks for."""
+
+    def __init__(
+        self, view: FeatureView, layout: Layout, features: Sequence[str], full_feature_names: bool
+    ) -> None:
+        shown = view.projection.name_to_use()
+        self.names = [f"{shown}__{name}" if full_feature_names else name for name in features]
+        self.places = [layout.names.index(name) for name in features]
+        self.kinds = [layout.kinds[place] for place in self.places]
+        self.nothing = [None] * len(layout.names)
+        self.shown = [
+            (name, kind.to_python)
+            for name, kind in zip(self.names, self.kinds, strict=True)
+            if kind.to_python
+        ]
+
+
 class Answer(NamedTuple):
     """The rows of one view in a response."""
 
-    names: Sequence[str]
-    """Names by which the features are asked for."""
-
-    places: Sequence[int]
-    """Where they are in the layout."""
-
-    layout: Layout
+    asked: Asked
     rows: Sequence[Found]
     """One per row of the response."""
 
 
 def append(response: GetOnlineFeaturesResponse, answer: Answer) -> None:
     """Add a view's features to a protobuf as Feast does it."""
-    response.metadata.feature_names.val.extend(answer.names)
+    asked, rows = answer
+    response.metadata.feature_names.val.extend(asked.names)
     times = []
-    for row in answer.rows:
+    for row in rows:
         time = Timestamp()
         if row.event is not None:
             time.FromMicroseconds(row.event)
         times.append(time)
-    statuses = [row.status for row in answer.rows]
-    for place in answer.places:
-        kind = answer.layout.kinds[place]
-        cells = [None if row.cells is None else row.cells[place] for row in answer.rows]
+    for place, kind in zip(asked.places, asked.kinds, strict=True):
         response.results.append(
             GetOnlineFeaturesResponse.FeatureVector(
-                values=[Value() if cell is MISSING else kind.proto(cell) for cell in cells],
-                statuses=[
-                    FieldStatus.NOT_FOUND if cell is MISSING else status
-                    for cell, status in zip(cells, statuses, strict=True)
-                ],
+                values=[kind.proto(row.cells and row.cells[place]) for row in rows],
+                statuses=[row.status(place) for row in rows],
                 event_timestamps=times,
             )
         )
@@ -116,20 +124,18 @@ class PackedResponse(OnlineResponse):
             columns |= {
                 name + TIMESTAMP_POSTFIX: [0] * len(values) for name, values in self._entities.items()
             }
-        for answer in self._answers:
-            if len(answer.rows) == 1:
-                by_place: list[Any] = [
-                    [cell] for cell in answer.rows[0].cells or [None] * len(answer.layout.names)
-                ]
+        for asked, rows in self._answers:
+            cells = [row.cells or asked.nothing for row in rows]
+            if len(cells) == 1:
+                # Not transposed, because most requests are of this kind.
+                for name, place in zip(asked.names, asked.places, strict=True):
+                    columns[name] = [cells[0][place]]
             else:
-                nothing = (None,) * len(answer.layout.names)
-                by_place = list(map(list, zip(*(row.cells or nothing for row in answer.rows), strict=True)))
-            for place, to_python in answer.layout.shown:
-                by_place[place] = [v if v is None or v is MISSING else to_python(v) for v in by_place[place]]
-            for name, place in zip(answer.names, answer.places, strict=True):
-                column = by_place[place]
-                columns[name] = [None if v is MISSING else v for v in column] if MISSING in column else column
+                by_place = list(map(list, zip(*cells, strict=True)))
+                columns.update(zip(asked.names, [by_place[place] for place in asked.places], strict=True))
+            for name, to_python in asked.shown:
+                columns[name] = [cell if cell is None else to_python(cell) for cell in columns[name]]
             if include_event_timestamps:
-                seconds = [0 if row.event is None else row.event // 1_000_000 for row in answer.rows]
-                columns |= {name + TIMESTAMP_POSTFIX: seconds for name in answer.names}
+                seconds = [0 if row.event is None else row.event // 1_000_000 for row in rows]
+                columns |= {name + TIMESTAMP_POSTFIX: seconds for name in asked.names}
         return columns

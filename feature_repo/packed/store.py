@@ -1,10 +1,9 @@
 """Feast's online store over packed values; what a database adds is in ``database``."""
 
 import asyncio
-import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +17,10 @@ from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesRespo
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
-from feature_repo.packed.codec import FINGERPRINT, MISSING, PART, STAMP_BYTES, Layout
+from feature_repo.packed.codec import FINGERPRINT, PART, STAMP_BYTES, Layout
 from feature_repo.packed.database import MARK, WHOLE, OnlineStoreError, PackedDatabase, name_of
-from feature_repo.packed.plan import Plan, plan_of
-from feature_repo.packed.response import UNKNOWN, Answer, Found, PackedResponse, append, moment
+from feature_repo.packed.plan import Plan, Table, plan_of, table_of
+from feature_repo.packed.response import UNKNOWN, Answer, Asked, Found, PackedResponse, append, moment
 from feature_repo.packed.rows import Row, from_batch, from_protobufs, layout_of_view
 
 SCHEMA = b"schema:"
@@ -31,14 +30,14 @@ ROWS_AT_ONCE = 10_000
 """Rows encoded and written at once: some megabytes."""
 
 PLANS = 1_000
-"""Requests whose plan is kept; Feast forgets its own with every refresh of the registry."""
+"""Requests whose plan is kept; with more, all are worked out again."""
 
 
 class PackedOnlineStore(OnlineStore, PackedDatabase):
     """One packed value per entity and view."""
 
     def __init__(self) -> None:
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[tuple[str | tuple[str, ...], str, bool], Plan] = {}
         self._layouts: dict[tuple[str, bytes], Layout] = {}
 
     def online_write_table(
@@ -97,10 +96,10 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Values as protobufs, a row per key; None for an unknown or stale one."""
-        layout = layout_of_view(table)
+        stored = table_of(config, table)
         wanted = [
             (name, place, kind)
-            for place, (name, kind) in enumerate(zip(layout.names, layout.kinds, strict=True))
+            for place, (name, kind) in enumerate(zip(stored.layout.names, stored.layout.kinds, strict=True))
             if requested_features is None or name in requested_features
         ]
         return [
@@ -109,12 +108,12 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
                 None
                 if row.cells is None
                 else {
-                    name: kind.proto(row.cells[at])
-                    for name, at, kind in wanted
-                    if row.cells[at] is not MISSING
+                    name: kind.proto(row.cells[place])
+                    for name, place, kind in wanted
+                    if place not in row.lacks
                 },
             )
-            for row in self._find(config, table, layout, _keys(config, entity_keys))
+            for row in self._find(config, stored, _keys(config, entity_keys))
         ]
 
     async def online_read_async(
@@ -139,17 +138,11 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
     ) -> OnlineResponse:
         """Feast's read; requests for plain views by strings or integers are answered without a protobuf."""
         if not include_feature_view_version_metadata and not _measured():
-            context = utils._get_cached_request_context(registry, project, features, full_feature_names)
-            plan = self._plan(context, features, full_feature_names)
+            plan = self._plan(config, features, registry, project, full_feature_names)
             entities = plan.entities(entity_rows)
             if entities is not None:
                 answers = [
-                    Answer(
-                        part.names,
-                        part.places,
-                        part.layout,
-                        self._find(config, part.view, part.layout, part.keys(entities)),
-                    )
+                    Answer(part.asked, self._find(config, part.table, part.keys(entities)))
                     for part in plan.parts
                 ]
                 return PackedResponse(entities, plan.types, answers)
@@ -195,43 +188,48 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
     ) -> None:
         """Feast's own path reads through this: it knows no status but found and not found, so it is ours."""
         for view, requested in grouped_refs:
-            layout = layout_of_view(view)
+            table = table_of(config, view)
             unique, places, rows = utils._get_unique_entities(
                 view, join_key_values, entity_name_to_join_key_map
             )
-            found = self._find(config, view, layout, _keys(config, utils._get_entity_key_protos(unique)))
+            found = self._find(config, table, _keys(config, utils._get_entity_key_protos(unique)))
             spread = [UNKNOWN] * rows
             for row, targets in zip(found, places, strict=True):
                 for target in targets:
                     spread[target] = row
-            shown = view.projection.name_to_use()
-            names = [f"{shown}__{name}" if full_feature_names else name for name in requested]
             # Only for what Feast says besides: the view's version, and counts where they are measured.
             present = sum(row.cells is not None for row in spread)
             _tell_feast(
                 view, present, rows - present, include_feature_view_version_metadata, online_features_response
             )
-            append(
-                online_features_response,
-                Answer(names, [layout.names.index(name) for name in requested], layout, spread),
-            )
+            asked = Asked(view, table.layout, requested, full_feature_names)
+            append(online_features_response, Answer(asked, spread))
 
-    def _plan(self, context: Any, features: list[str] | FeatureService, full_feature_names: bool) -> Plan:
-        plan = self._plans.get(id(context))
-        if plan is None or plan.context is not context:
+    def _plan(
+        self,
+        config: RepoConfig,
+        features: list[str] | FeatureService,
+        registry: BaseRegistry,
+        project: str,
+        full_feature_names: bool,
+    ) -> Plan:
+        # By the registry's state, as Feast keeps its own resolution, but not one cache for all stores.
+        state = getattr(registry, "cached_registry_proto_created", None)
+        names = features.name if isinstance(features, FeatureService) else tuple(features)
+        request = names, project, full_feature_names
+        plan = self._plans.get(request)
+        if plan is None or state is None or plan.state is not state or not registry.is_cache_valid():
+            context = utils._get_cached_request_context(registry, project, features, full_feature_names)
             if len(self._plans) >= PLANS:
                 self._plans.clear()
-            plan = self._plans[id(context)] = plan_of(context, features, full_feature_names)
+            plan = self._plans[request] = plan_of(config, state, context, features, full_feature_names)
         return plan
 
-    def _find(
-        self, config: RepoConfig, view: FeatureView, layout: Layout, keys: Sequence[bytes]
-    ) -> list[Found]:
-        name = name_of(config, view)
+    def _find(self, config: RepoConfig, table: Table, keys: Sequence[bytes]) -> list[Found]:
+        name, layout, ttl = table
         mark, *values = self.read(config, name, [MARK, *keys])
         whole = mark is not None and mark.startswith(WHOLE)
-        ttl = getattr(view, "ttl", None)
-        oldest = (time.time() - ttl.total_seconds()) * 1_000_000 if ttl else -math.inf
+        oldest = time.time() * 1_000_000 - ttl
         found = []
         for value in values:
             if value is None or not (whole or value[PART] == 0):
@@ -239,15 +237,16 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
                 continue
             if value[FINGERPRINT] == layout.fingerprint:
                 event, cells = layout.decode(value)
+                lacks: Collection[int] = ()
             else:
-                event, cells = self._decode_other(config, name, layout, value)
-            found.append(Found(cells if event >= oldest else None, event))
+                event, cells, lacks = self._decode_other(config, name, layout, value)
+            found.append(Found(cells if event >= oldest else None, event, lacks))
         return found
 
     def _decode_other(
         self, config: RepoConfig, name: str, layout: Layout, value: bytes
-    ) -> tuple[int, tuple[Any, ...]]:
-        """A value of another schema: what it has of the asked one, by name and type."""
+    ) -> tuple[int, list[Any], set[int]]:
+        """Of a value of another schema: event time, the asked cells by name and type, places it lacks."""
         printed = value[FINGERPRINT]
         written_by = self._layouts.get((name, printed))
         if written_by is None:
@@ -260,7 +259,8 @@ class PackedOnlineStore(OnlineStore, PackedDatabase):
             written_by = self._layouts[name, printed] = Layout.of_document(document[STAMP_BYTES:])
         event, cells = written_by.decode(value)
         known = dict(zip(written_by.schema, cells, strict=True))
-        return event, tuple(known.get(feature, MISSING) for feature in layout.schema)
+        lacks = {place for place, feature in enumerate(layout.schema) if feature not in known}
+        return event, [known.get(feature) for feature in layout.schema], lacks
 
     def _put(self, config: RepoConfig, view: FeatureView, values: Mapping[bytes, bytes]) -> int:
         # The schema goes along each time: a store that lost everything has it again with the first value.
