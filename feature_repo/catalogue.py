@@ -161,7 +161,9 @@ def _row(field: "Field", services: tuple[str, ...], found: dict[str, Coverage]) 
     return Row(
         name=field.name,
         description=feature.description,
-        type=f"{field.dtype}, {feature.kind}" if feature.kind in ("counts", "time") else str(field.dtype),
+        type=f"{field.dtype}, {feature.kind}"
+        if feature.kind in ("counts", "list", "time")
+        else str(field.dtype),
         unit=feature.unit,
         validity=feature.validity,
         initial="" if feature.initial is None else f"{feature.initial:g}",

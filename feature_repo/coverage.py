@@ -59,7 +59,7 @@ def _latest(rows: pa.Table, key: str) -> pa.Array:
 def _describe(column: pa.Array, kind: str) -> Coverage:
     known = column.drop_null()
     share = len(known) / len(column) if len(column) else 0.0
-    if not len(known) or kind == "counts":
+    if not len(known) or kind in ("counts", "list"):
         return Coverage(len(column), share)
     if kind == "categorical":
         most = max(pc.value_counts(known).to_pylist(), key=lambda value: (value["counts"], value["values"]))

@@ -36,6 +36,7 @@ TYPES: dict[str, PrimitiveFeastType] = {
     "time": Float64,
     "categorical": String,
     "counts": String,
+    "list": String,
 }
 
 

@@ -23,6 +23,10 @@ WINDOW_DAYS = (7, 30, 90, 365)
 TRENDS = ((7, 30), (30, 365))
 """Short windows and the long ones that they are compared with: this week's rush, this month's fashion."""
 
+RECENT_RENTALS = 10
+"""Length of the list of a user's last rentals: before 95 % of the ratings in Rent the Runway there are no
+more."""
+
 OWNER = "recommendations"
 
 PROFILE = "until the profile or listing is edited"
@@ -35,8 +39,9 @@ class Feature:
     """One feature, as the catalogue shows it."""
 
     name: str
-    kind: Literal["numeric", "categorical", "counts", "time"]
-    """``counts`` is JSON text from value to count; ``time`` is seconds since 1970."""
+    kind: Literal["numeric", "categorical", "counts", "list", "time"]
+    """``counts`` is JSON text from value to count, ``list`` JSON text of values; ``time`` is seconds since
+    1970."""
 
     description: str
     unit: str
@@ -98,6 +103,14 @@ USER_FEATURES = (
     Feature("user_category_counts", "counts", "the user's rentals by category", "rentals", ALL_TIME),
     Feature("user_purpose_counts", "counts", "the user's rentals by purpose", "rentals", ALL_TIME),
     Feature("user_capacity_counts", "counts", "the user's rentals by size", "rentals", ALL_TIME),
+    Feature("user_size_counts", "counts", "the user's rentals by chosen size", "rentals", ALL_TIME),
+    Feature(
+        "user_recent_rentals",
+        "list",
+        f"the last {RECENT_RENTALS} rentals by the user, each once, the last one first",
+        "rental ids",
+        ALL_TIME,
+    ),
 )
 
 RENTAL_FEATURES = (
@@ -107,6 +120,7 @@ RENTAL_FEATURES = (
     Feature("rental_area", "categorical", "area in which the rental is offered", "area", PROFILE),
     *_activity("rental", "times the rental was rented"),
     Feature("rental_purpose_counts", "counts", "times it was rented by purpose", "rentals", ALL_TIME),
+    Feature("rental_size_counts", "counts", "times it was rented by chosen size", "rentals", ALL_TIME),
 )
 
 CATEGORY_FEATURES = (

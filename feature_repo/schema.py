@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 RATING_SCALE = (1.0, 5.0)
 """Every source's ratings are mapped onto this scale."""
+SIZE_SCALE = (0.0, 1e4)
+"""Sizes are in the source's own codes; beyond these it is a mistake and no size."""
 
 TABLES: dict[str, pa.Schema] = {
     "users": pa.schema(
@@ -39,11 +41,15 @@ TABLES: dict[str, pa.Schema] = {
             pa.field("rating", pa.float64(), nullable=False),
             pa.field("source_rating", pa.float64()),
             pa.field("purpose", pa.string()),
+            pa.field("size", pa.float64()),
             pa.field("event_timestamp", TIMESTAMP, nullable=False),
             pa.field("arrived_at", TIMESTAMP, nullable=False),
         ]
     ),
 }
+SOURCE_TEXT = "source_text"
+"""A further column that any table may have: the row as the source had it."""
+
 KEYS = {"users": "user_id", "rentals": "rental_id", "ratings": "rating_id"}
 TIMES = {
     "users": ("joined_at",),
@@ -64,14 +70,21 @@ class SchemaError(ValueError):
 def conform(frame: pd.DataFrame, table: str) -> pa.Table:
     """Return ``frame`` as an Arrow table of exactly the contract's columns and types.
 
+    A column that may hold nulls may be absent, and is null then, unless the frame has columns that the table
+    does not know: the absent one may be among them, misnamed.
+
     Raises:
         SchemaError: columns are missing, hold values of another type, times without a time zone or infinite
             numbers, or hold nulls where none may be.
     """
     columns, faults = [], []
+    unknown = sorted(map(str, set(frame.columns) - {*TABLES[table].names, SOURCE_TEXT}))
     for field in TABLES[table]:
         if field.name not in frame:
-            faults.append(f"column {field.name!r} is missing")
+            columns.append(pa.nulls(len(frame), field.type))
+            if unknown or not field.nullable:
+                among = f" and {', '.join(map(repr, unknown))} not known" if unknown else ""
+                faults.append(f"column {field.name!r} is missing{among}")
             continue
         if field.type == TIMESTAMP and (bare := _without_zone(frame[field.name])):
             faults.append(

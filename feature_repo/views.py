@@ -38,12 +38,15 @@ class View:
     counted: tuple[str, ...] = ()
     """Attributes of the events whose values are counted."""
 
+    recalled: tuple[str, ...] = ()
+    """Attributes of the events whose last values are listed: ``rental_id`` or nothing."""
+
     profile: tuple[str, ...] = ()
     """Columns of ``starts`` that are features themselves."""
 
-    def keeps(self, measure: str) -> bool:
-        """Whether an event of this view carries ``measure`` of the rental that was rated."""
-        return measure in self.rating_measures or measure in self.counted
+    def keeps(self, attribute: str) -> bool:
+        """Whether an event of this view carries ``attribute`` of the rating and its rental."""
+        return attribute in (*self.rating_measures, *self.counted, *self.recalled)
 
 
 VIEW_DEFINITIONS = (
@@ -54,7 +57,8 @@ VIEW_DEFINITIONS = (
         starts="users",
         started_at="joined_at",
         rating_measures=("price", "capacity"),
-        counted=("category", "purpose", "capacity"),
+        counted=("category", "purpose", "capacity", "size"),
+        recalled=("rental_id",),
         profile=("age", "height_cm", "weight_kg", "segment"),
     ),
     View(
@@ -63,7 +67,7 @@ VIEW_DEFINITIONS = (
         key="rental_id",
         starts="rentals",
         started_at="listed_at",
-        counted=("purpose",),
+        counted=("purpose", "size"),
         profile=("price", "capacity", "category", "area"),
     ),
     View(

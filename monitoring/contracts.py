@@ -30,6 +30,13 @@ PLAUSIBLE_PRICE = (0.0, 1e6)
 PLAUSIBLE_CAPACITY = (0.0, 1e4)
 """People or size units; clothing sizes begin at 0."""
 
+PLAUSIBLE_SIZE = (0.0, 1e4)
+"""The size that was chosen, in the source's codes."""
+
+
+SOURCE_TEXT = "source_text"
+"""A further column that any table may have: the row as the source had it."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -77,6 +84,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("rating", "number", required=True, limits=RATING_SCALE),
         Column("source_rating", "number"),
         Column("purpose", "text"),
+        Column("size", "number", limits=PLAUSIBLE_SIZE),
         _required("event_timestamp", "timestamp"),
         Column("arrived_at", "timestamp", required=True, not_before="event_timestamp"),
     ),

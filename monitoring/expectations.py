@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.contracts import LONGEST_TEXT, TABLES, Column
+from monitoring.contracts import LONGEST_TEXT, SOURCE_TEXT, TABLES, Column
 from monitoring.parsing import parse
 from monitoring.settings import MonitoringSettings
 
@@ -29,7 +29,7 @@ _UNREADABLE = " unreadable"
 
 
 class MissingColumnsError(ValueError):
-    """The frame lacks columns of its table."""
+    """The frame lacks columns of its table, or has them under other names."""
 
 
 class MostlyBadError(ValueError):
@@ -92,7 +92,8 @@ def validate(
 ) -> Validation:
     """Sort the rows of ``frame`` into good and bad; an empty frame gives an empty validation.
 
-    Of rows with the same key the first otherwise good one stays.
+    Of rows with the same key the first otherwise good one stays. Optional columns may be absent, and are null
+    then, unless the frame has columns that the table does not know: they may be the absent ones, misnamed.
 
     Raises:
         ValueError: the table is unknown.
@@ -101,14 +102,15 @@ def validate(
     """
     settings = settings or MonitoringSettings()
     columns = _columns(table)
-    missing = [column.name for column in columns if column.name not in frame]
-    if missing:
+    missing = {column.name: column for column in columns if column.name not in frame}
+    unknown = set(frame.columns) - {SOURCE_TEXT} - {column.name for column in columns}
+    if missing and (unknown or any(column.required for column in missing.values())):
         raise MissingColumnsError(
-            f"table {table!r} lacks the columns {missing}; it has {list(frame.columns)}. "
+            f"table {table!r} lacks the columns {list(missing)}; it has {list(frame.columns)}. "
             "Rename them in the reader, or add optional ones as nulls."
         )
     arrived = frame.reset_index(drop=True)
-    typed, view = _read(arrived, columns)
+    typed, view = _read(arrived.assign(**dict.fromkeys(missing)), columns)
     failures = _failures(view, suite(table, now or datetime.now(UTC)))
     report, blanked, reasons = {}, {}, pd.Series("", index=arrived.index)
     # Uniqueness comes last: only then is it known which of the twins is good.

@@ -48,7 +48,7 @@ also with exclude= and only= (rental ids), category= and area=, each as often as
 <li><a href="/rentals/1/features">/rentals/{rental_id}/features</a>
 <li>POST /feedback: request_id, user_id, rental_id, rating (1 to 5, or null for a click)
 <li>POST /v1/events: one rating or a list of them, for the stream: rating_id, user_id, rental_id, rating,
-purpose, event_timestamp
+purpose, size, event_timestamp
 <li><a href="/openapi.json">the whole API as OpenAPI</a>, <a href="/readyz">readiness</a>
 </ul>
 """

@@ -29,11 +29,15 @@ PROMPT_SECONDS = (0.5, 30.0)
 """Shortest and longest way of the other ratings."""
 LATE_SECONDS = (3600.0, 7 * 24 * 3600.0)
 """Shortest and longest way of the late ones: an hour to a week, evenly by order of magnitude."""
+SIZE_STEPS = (0.15, 0.7, 0.15)
+"""Shares of one person less, as many and one more: users beside their segment, rentals beside their user."""
 UNKNOWN_ATTRIBUTE_SHARE = 0.1
 """Attributes that a user keeps to themselves."""
 
 SEGMENTS = ("solo", "couple", "family", "friends", "business")
 SEGMENT_SHARES = (0.25, 0.3, 0.2, 0.15, 0.1)
+SEGMENT_SIZES = (1, 2, 4, 5, 1)
+"""People that most of a segment rent for."""
 AREAS = ("harbour", "old town", "riverside", "hills", "station", "university", "beach", "forest")
 TASTES = 6
 """Dimensions of taste: more than a popularity list can follow, fewer than a small model can learn."""
@@ -42,8 +46,8 @@ DAYS_PER_YEAR = 365.25
 SUMMER_DAY = 200
 """Day of the year, late July, around which most rentals happen."""
 
-_ARRIVAL_STREAM = 1
-"""Random numbers of the arrivals, beside those of all else: changing the one leaves the other as it is."""
+_ARRIVAL_STREAM, _SIZE_STREAM = 1, 2
+"""Random numbers of arrivals and of sizes, beside those of all else: changing the one leaves the others."""
 
 _EVENTS_AT_ONCE = 4000
 """Events whose choice is drawn together: with 600 rentals some 20 MB per array."""
@@ -147,6 +151,7 @@ def read(
             "rating": given,
             "source_rating": given,
             "purpose": np.array([each.name for each in _PURPOSES], dtype=object)[purpose],
+            "size": _sizes(np.random.default_rng([seed, _SIZE_STREAM]), guests, offers, who, chosen),
             "event_timestamp": _utc(when),
             "arrived_at": _utc(_known_at(np.random.default_rng([seed, _ARRIVAL_STREAM]), when)),
         }
@@ -163,6 +168,8 @@ class _Guests:
     """How much a high price puts each user off."""
     mildness: np.ndarray
     """Stars that each user gives above the average."""
+    segment: np.ndarray
+    """Index into SEGMENTS."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,7 @@ def _guests(rng: np.random.Generator, count: int, start: pd.Timestamp, end: pd.T
         }
     )
     thrift = np.clip(rng.normal(0.9, 0.5, count) + 0.5 * (segment == 0) - 0.6 * (segment == 4), 0, None)
-    return _Guests(frame, taste, thrift, rng.normal(0, 0.3, count))
+    return _Guests(frame, taste, thrift, rng.normal(0, 0.3, count), segment)
 
 
 def _offers(rng: np.random.Generator, count: int, start: pd.Timestamp, end: pd.Timestamp) -> _Offers:
@@ -274,6 +281,18 @@ def _purposes(rng: np.random.Generator, after: np.ndarray) -> np.ndarray:
     shares = np.array([[each.share for each in _PURPOSES], [each.share_after for each in _PURPOSES]])
     until = np.cumsum(shares, axis=1)[after.astype(int)]
     return np.minimum((rng.random(len(after))[:, None] > until).sum(axis=1), len(_PURPOSES) - 1)
+
+
+def _sizes(
+    rng: np.random.Generator, guests: _Guests, offers: _Offers, who: np.ndarray, chosen: np.ndarray
+) -> np.ndarray:
+    """Return for how many people each event is: near the usual number of the user, as far as they fit in."""
+    usual = np.array(SEGMENT_SIZES)[guests.segment] + rng.choice(
+        [-1, 0, 1], len(guests.segment), p=SIZE_STEPS
+    )
+    wanted = usual[who] + rng.choice([-1, 0, 1], len(who), p=SIZE_STEPS)
+    fitting = np.clip(wanted, 1, offers.frame["capacity"].to_numpy()[chosen])
+    return _partly_unknown(rng, fitting)
 
 
 def _known_at(rng: np.random.Generator, when: np.ndarray) -> np.ndarray:

@@ -71,6 +71,7 @@ FIELDS = {
     "rating": _Field("a number, as such or as text", _number, required=True),
     "review_date": _Field("a day like April 20, 2016", _day, required=True),
     "rented for": _Field("text", _text),
+    "size": _Field("a number, as such or as text", _number),
     "category": _Field("text", _text),
     "age": _Field("a number, as such or as text", _number),
     "body type": _Field("text", _text),
@@ -79,7 +80,7 @@ FIELDS = {
 }
 """Fields that the lake takes; every one may be missing in a line."""
 
-OTHER_FIELDS = frozenset({"fit", "bust size", "size", "review_text", "review_summary"})
+OTHER_FIELDS = frozenset({"fit", "bust size", "review_text", "review_summary"})
 """Fields of the layout that the lake has no place for."""
 
 
@@ -221,6 +222,7 @@ def _ratings(rows: pd.DataFrame, given: pd.DataFrame, values: pd.DataFrame) -> p
             "rating": _marked(given["rating"], values["rating"] / SOURCE_POINTS_PER_POINT),
             "source_rating": rows["rating"],
             "purpose": rows["rented for"],
+            "size": rows["size"],
             "event_timestamp": rows["review_date"],
             # The source does not tell when a review arrived.
             "arrived_at": rows["review_date"],

@@ -17,13 +17,13 @@ from feature_repo.transforms.running import LEAVING, WIDTH, State
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS running (
     number INTEGER PRIMARY KEY, view TEXT, key TEXT, totals BLOB, last_at INTEGER, counts TEXT, leaving BLOB,
-    due_at INTEGER, UNIQUE (view, key)
+    due_at INTEGER, recent TEXT, UNIQUE (view, key)
 );
 CREATE INDEX IF NOT EXISTS running_due ON running (view, due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS seen (rating_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT, rating_id TEXT, user_id TEXT, rental_id TEXT, rating REAL,
-    purpose TEXT, event_timestamp INTEGER, arrived_at INTEGER
+    purpose TEXT, event_timestamp INTEGER, arrived_at INTEGER, size REAL
 );
 CREATE TABLE IF NOT EXISTS consumed (file TEXT PRIMARY KEY, version TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (name TEXT PRIMARY KEY, mark TEXT) WITHOUT ROWID;
@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """``running`` is ``running.STATE`` with numbers as bytes, ``due_at`` when the next sum leaves. ``journal``
 has the accepted events that are not in the lake yet, ``consumed`` the files that may be removed, ``batches``
 those of the lake that the running sums contain."""
+
+ADDED = {"running": ("recent", "TEXT"), "journal": ("size", "REAL")}
+"""Columns that a file of an earlier version lacks. Its sums are of another definition and are not read."""
 
 LATEST = 2**63 - 1
 """Larger than every number of the journal."""
@@ -50,6 +53,12 @@ class StreamDatabase:
         # Files of the inbox go once their events are here: a loss of power must not take these.
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.executescript(SCHEMA)
+        for table, (column, kind) in ADDED.items():
+            if column not in self._columns(table):
+                self._connection.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+    def _columns(self, table: str) -> list[str]:
+        return [name for _, name, *_ in self._connection.execute(f"PRAGMA table_info({table})")]
 
     def close(self) -> None:
         """Close the file."""
@@ -80,13 +89,13 @@ class StreamDatabase:
     def load(self, view: str, keys: list[str]) -> State:
         """The running sums of those of ``keys`` that have any."""
         rows = self._connection.execute(
-            "SELECT key, totals, last_at, counts, leaving FROM running "
+            "SELECT key, totals, last_at, counts, recent, leaving FROM running "
             "WHERE view = ? AND key IN (SELECT value FROM json_each(?))",
             (view, json.dumps(keys)),
         ).fetchall()
         if not rows:
             return State()
-        names, totals, last_at, counts, leaving = zip(*rows, strict=True)
+        names, totals, last_at, counts, recent, leaving = zip(*rows, strict=True)
         width = len(LEAVING) * np.dtype(np.int64).itemsize
         places = np.repeat(np.arange(len(rows)), [len(each) // width for each in leaving])
         sums = np.frombuffer(b"".join(leaving), np.int64).reshape(-1, len(LEAVING))
@@ -95,6 +104,7 @@ class StreamDatabase:
             totals=np.frombuffer(b"".join(totals), np.int64).reshape(-1, WIDTH).copy(),
             last_at=np.array(last_at, np.int64),
             counts=[json.loads(each) for each in counts],
+            recent=[json.loads(each) for each in recent],
             leaving=np.column_stack([places, sums]).astype(np.int64),
         )
 
@@ -110,14 +120,15 @@ class StreamDatabase:
         totals = table["totals"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         parts = [sums[start:end] for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
         self._connection.executemany(
-            "INSERT OR REPLACE INTO running (view, key, totals, last_at, counts, leaving, due_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO running (view, key, totals, last_at, counts, recent, leaving, due_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             zip(
                 [view] * table.num_rows,
                 table["key"].to_pylist(),
                 [each.tobytes() for each in totals.reshape(-1, WIDTH)],
                 table["last_at"].to_pylist(),
                 table["counts"].to_pylist(),
+                table["recent"].to_pylist(),
                 [part.tobytes() for part in parts],
                 [int(part[:: len(LEAVING)].min()) if len(part) else None for part in parts],
                 strict=True,
@@ -170,7 +181,9 @@ class StreamDatabase:
             (LATEST if until is None else until,),
         ).fetchall()
         frame = pd.DataFrame(rows, columns=list(JOURNAL_COLUMNS))
-        return frame.astype({"rating": float, "event_timestamp": "int64", "arrived_at": "int64"})
+        return frame.astype(
+            {"rating": float, "size": float, "event_timestamp": "int64", "arrived_at": "int64"}
+        )
 
     def journal_extent(self) -> tuple[int, int, int]:
         """How many events the journal holds, its last number and its first arrival."""

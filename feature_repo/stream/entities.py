@@ -11,7 +11,7 @@ from feature_repo.history import STARTS
 from feature_repo.names import VIEWS
 from feature_repo.schema import KEYS, TABLES
 from feature_repo.transforms.activity import ARROW_TYPES
-from feature_repo.transforms.running import EVENTS, MEASURES
+from feature_repo.transforms.running import ATTRIBUTES, EVENTS
 from feature_repo.views import RENTAL_ATTRIBUTES, View
 
 NEVER_LISTED = np.iinfo(np.int64).max
@@ -65,8 +65,8 @@ class Entities:
                 # An entity exists from its start on, not from just after it.
                 "known_at": started - 1,
                 "happened_at": started,
-                **{name: table[name] if name in view.start_measures else None for name in MEASURES},
-                **dict.fromkeys(("rating", "category", "purpose")),
+                "rating": None,
+                **{name: table[name] if name in view.start_measures else None for name in ATTRIBUTES},
             }
         )
         chosen = frame["key"].notna() & (started <= self._now)
@@ -102,9 +102,7 @@ def events(view: View, ratings: pd.DataFrame) -> pa.Table:
             "known_at": ratings["known_at"],
             "happened_at": ratings["event_timestamp"],
             "rating": ratings["rating"],
-            **{name: ratings[name] if view.keeps(name) else None for name in MEASURES},
-            "category": ratings["category"],
-            "purpose": ratings["purpose"],
+            **{name: ratings[name] if view.keeps(name) else None for name in ATTRIBUTES},
         }
     )
     return pa.Table.from_pandas(frame[frame["key"].notna()], EVENTS, preserve_index=False)

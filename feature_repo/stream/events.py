@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from feature_repo.schema import RATING_SCALE
+from feature_repo.schema import RATING_SCALE, SIZE_SCALE
 
 LONGEST_ID = 128
 """Characters of an id or a purpose; a longer one is a mistake of the sender."""
@@ -33,7 +33,7 @@ MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 
-COLUMNS = ("rating_id", "user_id", "rental_id", "rating", "purpose", "event_timestamp")
+COLUMNS = ("rating_id", "user_id", "rental_id", "rating", "purpose", "size", "event_timestamp")
 
 
 def _readable(text: str) -> str:
@@ -71,6 +71,7 @@ class RatingEvent(BaseModel):
     rental_id: Label
     rating: float = Field(strict=True, ge=RATING_SCALE[0], le=RATING_SCALE[1], allow_inf_nan=False)
     purpose: Label | None = None
+    size: float | None = Field(None, strict=True, ge=SIZE_SCALE[0], le=SIZE_SCALE[1], allow_inf_nan=False)
     event_timestamp: Annotated[AwareDatetime, BeforeValidator(_date_and_time), AfterValidator(_after_1970)]
 
 
@@ -135,6 +136,7 @@ def parse(lines: Iterable[Line], arrived_at: int) -> Parsed:
                 event.rental_id,
                 event.rating,
                 event.purpose,
+                event.size,
                 min(happened, arrived_at),
                 line.text,
             )
@@ -142,7 +144,9 @@ def parse(lines: Iterable[Line], arrived_at: int) -> Parsed:
     frame = pd.DataFrame(rows, columns=[*COLUMNS, "text"]).sort_values(["event_timestamp", "text"])
     events = frame.drop_duplicates("rating_id")[list(COLUMNS)].reset_index(drop=True)
     return Parsed(
-        events.astype({"rating": float, "event_timestamp": "int64"}), len(frame) - len(events), refused
+        events.astype({"rating": float, "size": float, "event_timestamp": "int64"}),
+        len(frame) - len(events),
+        refused,
     )
 
 

@@ -13,7 +13,8 @@ from feature_repo.store import write_online
 from feature_repo.stream.database import StreamDatabase
 from feature_repo.stream.entities import Entities
 from feature_repo.transforms.activity import table
-from feature_repo.transforms.running import Counted, Rows, advance
+from feature_repo.transforms.occurrences import Counted
+from feature_repo.transforms.running import Rows, advance
 from feature_repo.views import VIEW_DEFINITIONS, View
 
 if TYPE_CHECKING:
@@ -77,4 +78,5 @@ def _newest(rows: Rows) -> Rows:
         counted=[
             Counted(each.counts[last], each.favourite[last], each.distinct[last]) for each in rows.counted
         ],
+        recent=rows.recent[last],
     )

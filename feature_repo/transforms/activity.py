@@ -72,6 +72,7 @@ def columns(view: View, rows: Rows) -> dict[str, np.ndarray]:
         found[f"{prefix}_favourite_{attribute}"] = counted.favourite
         if attribute == "category":
             found[f"{prefix}_categories"] = counted.distinct
+    found[f"{prefix}_recent_rentals"] = rows.recent
     wanted = {feature.name for feature in VIEWS[view.name]}
     return {name: values for name, values in found.items() if name in wanted}
 
@@ -92,6 +93,7 @@ ARROW_TYPES = {
     "time": pa.float64(),
     "categorical": pa.string(),
     "counts": pa.string(),
+    "list": pa.string(),
 }
 """Types in which features are stored, by kind."""
 

@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from feature_repo.names import VIEWS
 from feature_repo.transforms.activity import ARROW_TYPES, table
-from feature_repo.transforms.running import MEASURES, STATE, State, advance
+from feature_repo.transforms.running import ATTRIBUTES, STATE, State, advance
 from feature_repo.views import RENTAL_ATTRIBUTES, View
 
 if TYPE_CHECKING:
@@ -47,15 +47,13 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
         ratings: the lake's ratings ``with_attributes``, to be folded.
         tables: the lake's ``users`` and ``rentals`` as far as they begin to exist with these events.
     """
-    absent = F.lit(None).cast("double")
+    absent = {name: F.lit(None).cast(_ddl(kind)) for name, kind in ATTRIBUTES.items()}
     events = ratings.select(
         F.col(view.key).alias("key"),
         "known_at",
         F.unix_micros("event_timestamp").alias("happened_at"),
         "rating",
-        *[(F.col(name) if view.keeps(name) else absent).alias(name) for name in MEASURES],
-        "category",
-        "purpose",
+        *[(F.col(name) if view.keeps(name) else absent[name]).alias(name) for name in ATTRIBUTES],
     )
     if view.starts:
         started = F.unix_micros(view.started_at)
@@ -64,9 +62,8 @@ def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) ->
             F.col(view.key).alias("key"),
             (started - 1).alias("known_at"),
             started.alias("happened_at"),
-            absent.alias("rating"),
-            *[(F.col(n) if n in view.start_measures else absent).alias(n) for n in MEASURES],
-            *[F.lit(None).cast("string").alias(name) for name in ("category", "purpose")],
+            F.lit(None).cast("double").alias("rating"),
+            *[(F.col(n) if n in view.start_measures else absent[n]).alias(n) for n in ATTRIBUTES],
         )
         events = events.unionByName(starts)
     return events.where(F.col("key").isNotNull())
@@ -83,7 +80,7 @@ def fold(view: View, events: DataFrame, until: int, state: DataFrame | None = No
     """
     schema = output_schema(view)
     if state is None:
-        rows = events.withColumns({field.name: F.lit(None).cast(_ddl(field)) for field in STATE_FIELDS})
+        rows = events.withColumns({field.name: F.lit(None).cast(_ddl(field.type)) for field in STATE_FIELDS})
     else:
         rows = events.unionByName(state, allowMissingColumns=True)
 
@@ -190,8 +187,13 @@ def _spark_schema(schema: pa.Schema) -> "StructType":
     return from_arrow_schema(schema)
 
 
-def _ddl(field: pa.Field) -> str:
-    return {"list<item: int64>": "array<bigint>", "int64": "bigint", "string": "string"}[str(field.type)]
+def _ddl(kind: pa.DataType) -> str:
+    return {
+        "list<item: int64>": "array<bigint>",
+        "int64": "bigint",
+        "double": "double",
+        "string": "string",
+    }[str(kind)]
 
 
 def history_rows(view: View, folded: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
@@ -225,4 +227,10 @@ def history_rows(view: View, folded: DataFrame, tables: dict[str, DataFrame]) ->
     )
 
 
-SPARK_TYPES = {"numeric": "float", "time": "double", "categorical": "string", "counts": "string"}
+SPARK_TYPES = {
+    "numeric": "float",
+    "time": "double",
+    "categorical": "string",
+    "counts": "string",
+    "list": "string",
+}

@@ -7,7 +7,8 @@ move at their tail by whole days and at their head by the event (the "sawtooth" 
 An event that becomes known after it would have left a window never enters that window.
 
 A value is therefore the sum of all that entered less all that left. Sums are kept in whole numbers of a fixed
-resolution, so that they are exact: any order and any division of the work gives the same bits.
+resolution, so that they are exact: any order and any division of the work gives the same bits. So does the
+list of the last rentals, because it is in order of when they happened and not of when they became known.
 """
 
 import json
@@ -18,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from feature_repo.names import WINDOW_DAYS
+from feature_repo.transforms.occurrences import Counted, as_json, count_values, recall_rentals
 from feature_repo.views import size_label
 
 MICROSECONDS_PER_DAY = 86_400_000_000
@@ -41,16 +43,23 @@ PER_MEASURE = ("known", "sum", "square_sum")
 MEASURES = ("price", "capacity")
 WIDTH = len(SPANS) * len(PER_SPAN) + len(MEASURES) * len(PER_MEASURE)
 
+ATTRIBUTES = {
+    "price": pa.float64(),
+    "capacity": pa.float64(),
+    "size": pa.float64(),
+    "category": pa.string(),
+    "purpose": pa.string(),
+    "rental_id": pa.string(),
+}
+"""What an event may tell of the rating and its rental; null where its view does not keep it."""
+
 EVENTS = pa.schema(
     [
         pa.field("key", pa.string()),
         pa.field("known_at", pa.int64()),
         pa.field("happened_at", pa.int64()),
         pa.field("rating", pa.float64()),
-        pa.field("price", pa.float64()),
-        pa.field("capacity", pa.float64()),
-        pa.field("category", pa.string()),
-        pa.field("purpose", pa.string()),
+        *(pa.field(name, kind) for name, kind in ATTRIBUTES.items()),
     ]
 )
 """What is folded: times in microseconds since 1970; without a ``rating`` a row only makes its key exist."""
@@ -61,16 +70,15 @@ STATE = pa.schema(
         pa.field("totals", pa.list_(pa.int64())),
         pa.field("last_at", pa.int64()),
         pa.field("counts", pa.string()),
+        pa.field("recent", pa.string()),
         pa.field("leaving", pa.list_(pa.int64())),
     ]
 )
-"""What must be kept of the past to go on: a row per key, JSON in ``counts``, ``LEAVING`` numbers in a row."""
+"""What must be kept of the past to go on: a row per key, JSON in ``counts`` and ``recent``, ``LEAVING``
+numbers in a row."""
 
 LEAVING = ("at", "span", *PER_SPAN)
 """A sum that will leave a window: when, which window (its place in ``SPANS``), and what."""
-
-
-_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class RunningSumError(ValueError):
@@ -91,6 +99,9 @@ class State:
     counts: list[list[dict[str, int]]] = field(default_factory=list)
     """Per key and counted attribute: how often each value occurred."""
 
+    recent: list[dict[str, int]] = field(default_factory=list)
+    """Per key: its last ``names.RECENT_RENTALS`` rentals and when each happened last, in no order."""
+
     leaving: np.ndarray = field(default_factory=lambda: np.zeros((0, 1 + len(LEAVING)), np.int64))
     """``(sums, 1 + LEAVING)``: the place of the key, then ``LEAVING``."""
 
@@ -108,6 +119,7 @@ class State:
             totals=totals.to_numpy(zero_copy_only=False).reshape(-1, WIDTH).copy(),
             last_at=table["last_at"].to_numpy().copy(),
             counts=[json.loads(text) for text in table["counts"].to_pylist()],
+            recent=[json.loads(text) for text in table["recent"].to_pylist()],
             leaving=np.column_stack([places, sums]).astype(np.int64),
         )
 
@@ -123,7 +135,8 @@ class State:
                     pa.array(self.totals.reshape(-1)),
                 ),
                 pa.array(self.last_at),
-                pa.array([_json.encode(counts) for counts in self.counts], pa.string()),
+                pa.array([as_json(counts) for counts in self.counts], pa.string()),
+                pa.array([as_json(recent) for recent in self.recent], pa.string()),
                 pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(leaving[:, 1:].reshape(-1))),
             ],
             schema=STATE,
@@ -138,6 +151,7 @@ class State:
             totals=np.concatenate([self.totals, np.zeros((len(new), WIDTH), np.int64)]),
             last_at=np.concatenate([self.last_at, np.full(len(new), NEVER)]),
             counts=self.counts + [[{} for _ in range(counted)] for _ in new],
+            recent=self.recent + [{} for _ in new],
             leaving=self.leaving,
         )
 
@@ -156,22 +170,11 @@ class Rows:
     """``(rows, WIDTH)``."""
 
     last_at: np.ndarray
-    counted: list["Counted"]
+    counted: list[Counted]
     """Per counted attribute."""
 
-
-@dataclass
-class Counted:
-    """How often the values of one attribute occurred, as of each row."""
-
-    counts: np.ndarray
-    """``(rows,)`` JSON text from value to count."""
-
-    favourite: np.ndarray
-    """``(rows,)`` the most frequent value, the last one in order of a tie; None before the first."""
-
-    distinct: np.ndarray
-    """``(rows,)`` how many values occurred."""
+    recent: np.ndarray
+    """``(rows,)`` JSON text: the last ``names.RECENT_RENTALS`` rentals, each once, the last one first."""
 
 
 def advance(state: State, events: pa.Table, until: int, counted: tuple[str, ...] = ()) -> tuple[Rows, State]:
@@ -181,7 +184,7 @@ def advance(state: State, events: pa.Table, until: int, counted: tuple[str, ...]
         state: the sums so far. All of ``events`` became known after what is in it.
         events: rows of the schema ``EVENTS``, in any order, known before ``until``.
         until: microseconds since 1970.
-        counted: attributes whose values are counted: of ``category``, ``purpose``, ``capacity``.
+        counted: those of ``ATTRIBUTES`` whose values are counted.
 
     Returns:
         The rows after the time of ``state``, and the state at ``until``.
@@ -215,25 +218,31 @@ def advance(state: State, events: pa.Table, until: int, counted: tuple[str, ...]
     segment = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(row_place)))
     totals = totals - before[segment] + state.totals[row_place]
 
+    def ordered(values: np.ndarray, absent: object) -> np.ndarray:
+        """What events say, in the order of all changes; what leaves says nothing."""
+        return np.concatenate([values, np.full(int(due.sum()), absent)])[order]
+
     happened = np.where(frame["rating"].isna(), NEVER, frame["happened_at"].to_numpy(np.int64))
-    happened = np.concatenate([happened, np.full(int(due.sum()), NEVER)])[order]
+    happened = ordered(happened, NEVER)
     latest = np.maximum.reduceat(happened, first) if len(first) else happened
     latest = np.maximum(latest, state.last_at[row_place])
     latest = pd.Series(latest).groupby(segment).cummax().to_numpy(np.int64)
 
-    values = [
-        np.concatenate([_labels(frame, name), np.full(int(due.sum()), None)])[order] for name in counted
-    ]
     counts = [[dict(count) for count in of_key] for of_key in state.counts]
     counted_rows = [
-        _count(row_place, first, value, [of_key[index] for of_key in counts])
-        for index, value in enumerate(values)
+        count_values(
+            row_place, first, ordered(_labels(frame, name), None), [of_key[index] for of_key in counts]
+        )
+        for index, name in enumerate(counted)
     ]
+    recent = list(state.recent)
+    rentals = ordered(_labels(frame, "rental_id"), None)
+    recent_rows = recall_rentals(row_place, first, rentals, happened, recent)
 
     ends = np.append(begins, len(row_place))[1:] - 1
     new_totals, new_last = state.totals.copy(), state.last_at.copy()
     new_totals[row_place[ends]], new_last[row_place[ends]] = totals[ends], latest[ends]
-    after = State(state.keys, new_totals, new_last, counts, _combined(leaving[~due]))
+    after = State(state.keys, new_totals, new_last, counts, recent, _combined(leaving[~due]))
     return (
         Rows(
             key=np.array(state.keys, object)[row_place],
@@ -241,6 +250,7 @@ def advance(state: State, events: pa.Table, until: int, counted: tuple[str, ...]
             totals=totals,
             last_at=latest,
             counted=counted_rows,
+            recent=recent_rows,
         ),
         after,
     )
@@ -292,44 +302,11 @@ def _combined(leaving: np.ndarray) -> np.ndarray:
     return np.concatenate([leaving[first, :3], np.add.reduceat(leaving[:, 3:], first, axis=0)], axis=1)
 
 
-def _count(
-    row_place: np.ndarray, first: np.ndarray, values: np.ndarray, counts: list[dict[str, int]]
-) -> "Counted":
-    """Count the values of each row on top of the rows before it; ``counts`` ends as those of the last row."""
-    row_of = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(values))))
-    entered = pd.notna(values)
-    changes = np.zeros(len(first), bool)
-    changes[row_of[entered]] = True
-    changes[np.diff(row_place, prepend=-1) != 0] = True
-    changed = np.flatnonzero(changes)
-    texts: list[str] = []
-    favourites: list[str | None] = []
-    distinct: list[int] = []
-    arriving = iter(zip(row_of[entered].tolist(), values[entered].tolist(), strict=True))
-    row, value = next(arriving, (-1, ""))
-    for at, place in zip(changed.tolist(), row_place[changed].tolist(), strict=True):
-        count = counts[place]
-        while row == at:
-            count[value] = count.get(value, 0) + 1
-            row, value = next(arriving, (-1, ""))
-        texts.append(_json.encode(count))
-        favourites.append(max(count.items(), key=_times_then_value)[0] if count else None)
-        distinct.append(len(count))
-    source = np.cumsum(changes) - 1
-    return Counted(
-        np.array(texts, object)[source], np.array(favourites, object)[source], np.array(distinct, int)[source]
-    )
-
-
-def _times_then_value(counted: tuple[str, int]) -> tuple[int, str]:
-    return counted[1], counted[0]
-
-
 def _labels(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """Values to count as text, None where there is none or where the row is no event."""
+    """Values as text, None where there is none or where the row is no event."""
     column = frame[name]
     labels = column
-    if name in MEASURES:
+    if ATTRIBUTES[name] == pa.float64():
         labels = column.map({size: size_label(size) for size in column.dropna().unique()})
     return labels.astype(object).where(column.notna() & frame["rating"].notna(), None).to_numpy(object)
 

@@ -26,8 +26,10 @@ events = st.fixed_dictionaries(
         "rating": st.sampled_from([1.0, 2.5, None]),
         "price": st.sampled_from([9.99, None]),
         "capacity": st.sampled_from([4.0, None]),
+        "size": st.sampled_from([14.0, None]),
         "category": st.sampled_from(["gown", None]),
         "purpose": st.sampled_from(["work", None]),
+        "rental_id": st.sampled_from("abcdefghijklm"),
     }
 ).map(lambda event: event | {"happened_at": event["known_at"] - event["delay"]})
 
@@ -82,8 +84,9 @@ def test_the_rows_of_a_key_may_be_cut_at_each_place(monkeypatch, border):
     known = [SINCE - 2 * DAY, SINCE, SINCE, SINCE + 8 * DAY, SINCE + 8 * DAY, SINCE + 40 * DAY]
     rows = [
         {"key": key, "known_at": at, "happened_at": at, "rating": 2.5, "capacity": 4.0, "purpose": "work"}
+        | {"size": 14.0, "rental_id": f"{number}"}
         for key in ("1", "11", "a")
-        for at in known
+        for number, at in enumerate(known)
     ]
     state = state_of(rows)
     rows = list(ordered([row for row in rows if row["known_at"] >= SINCE], state))

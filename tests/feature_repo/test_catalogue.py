@@ -90,19 +90,21 @@ def test_coverage_is_that_of_the_last_row_of_each_entity(tmp_path):
             "word": ["b", "z", "z", "b", "a", None],
             "time": [0.0, 9e9, 9e9, 86_400.0, 0.0, None],
             "counts": ["{}", None, None, "{}", "{}", "{}"],
+            "list": ["[]", None, None, '["a"]', "[]", None],
             "empty": pd.Series([None] * 6, dtype="float32"),
         }
     )
     frame[:3].to_parquet(tmp_path / "one.parquet")
     frame[3:].to_parquet(tmp_path / "two.parquet")
     (tmp_path / ".three.parquet.tmp").write_text("half written")
-    kinds = {"number": "numeric", "word": "categorical", "time": "time", "counts": "counts"}
+    kinds = {"number": "numeric", "word": "categorical", "time": "time", "counts": "counts", "list": "list"}
     found = coverage(tmp_path, "user_id", {**kinds, "empty": "numeric", "not_there": "numeric"})
     assert found == {
         "number": Coverage(4, 0.75, "1", "3", "20,000"),
         "word": Coverage(4, 0.75, middle="b (67%)"),
         "time": Coverage(4, 0.75, "1970-01-01", "1970-01-01", "1970-01-02"),
         "counts": Coverage(4, 1.0),
+        "list": Coverage(4, 0.75),
         "empty": Coverage(4, 0.0),
     }
 

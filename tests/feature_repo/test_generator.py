@@ -59,13 +59,25 @@ def test_a_few_ratings_arrive_hours_to_days_late_and_the_others_within_seconds(s
     assert 0.015 < late.mean() < 0.025
 
 
-def test_arrivals_are_drawn_beside_all_else(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generator, "_ARRIVAL_STREAM", 2)
+@pytest.mark.parametrize(("column", "stream"), [("arrived_at", "_ARRIVAL_STREAM"), ("size", "_SIZE_STREAM")])
+def test_arrivals_and_sizes_are_drawn_beside_all_else(
+    source: Source, monkeypatch: pytest.MonkeyPatch, column: str, stream: str
+) -> None:
+    monkeypatch.setattr(generator, stream, 3)
     other = generator.read()
-    assert not other.ratings["arrived_at"].equals(source.ratings["arrived_at"])
-    pd.testing.assert_frame_equal(
-        other.ratings.drop(columns="arrived_at"), source.ratings.drop(columns="arrived_at")
-    )
+    assert not other.ratings[column].equals(source.ratings[column])
+    pd.testing.assert_frame_equal(other.ratings.drop(columns=column), source.ratings.drop(columns=column))
+
+
+def test_a_user_rents_near_a_usual_size_that_fits_the_rental(source: Source) -> None:
+    rows = source.ratings.merge(source.rentals, on="rental_id").dropna(subset="size")
+    assert len(rows) == pytest.approx(0.9 * len(source.ratings), rel=0.02)
+    assert (rows["size"] % 1 == 0).all()
+    assert rows["size"].ge(1).all()
+    assert (rows["size"] <= rows["capacity"]).all()
+    of_user = rows.groupby("user_id")["size"]
+    assert of_user.std().mean() < 0.6 * rows["size"].std()
+    assert (rows["size"] == of_user.transform("median")).mean() > 0.6
 
 
 def test_what_arrives_late_comes_with_a_later_period(source: Source) -> None:

@@ -45,10 +45,11 @@ def marketplace(seed=0, size=150):
         {
             "rating_id": [f"{seed}-{number}" for number in range(size)],
             "user_id": draw.choice([*users["user_id"], "x"], size),
-            "rental_id": draw.choice([*rentals["rental_id"], "x"], size),
+            "rental_id": draw.choice([*rentals["rental_id"], *"abcdefghijklm"], size),
             "rating": draw.choice([1.0, 2.5, 5.0], size),
             "source_rating": np.nan,
             "purpose": draw.choice(np.array(["work", "party", None], object), size),
+            "size": draw.choice([4.0, 14.0, np.nan], size),
             "event_timestamp": happened,
             "arrived_at": happened + draw.choice([0, 0, 0, 1, 40], size) * DAY,
         }
@@ -159,6 +160,7 @@ def test_a_late_batch_corrects_the_rows_that_it_touches_and_no_others(spark, tmp
                 "rating": 1.0,
                 "source_rating": 1.0,
                 "purpose": "party",
+                "size": 8.0,
                 "event_timestamp": START + 300 * DAY,
                 "arrived_at": START + 310 * DAY,
             }
@@ -207,6 +209,22 @@ def test_users_and_rentals_that_land_after_their_ratings_are_known_from_their_st
     assert users.loc[~joined, "user_age"].isna().all()
     assert joined.any()
     assert not joined.all()
+
+
+def test_batches_of_before_sizes_were_kept_count_none(spark, tmp_path):
+    tables = marketplace()
+    is_old = tables["ratings"]["user_id"] != "ü"
+    settings = home(tmp_path / "old", tables | {"ratings": tables["ratings"][is_old]})
+    file = settings.lake / "ratings" / "batch.parquet"
+    pq.write_table(pq.read_table(file).drop_columns("size"), file)
+    land(settings, {"ratings": tables["ratings"][~is_old]}, "new")
+    history.compute(settings, END)
+    sized = tables["ratings"].assign(size=tables["ratings"]["size"].mask(is_old))
+    expected = home(tmp_path / "null", tables | {"ratings": sized})
+    history.compute(expected, END)
+    assert differing(everything(settings), everything(expected)) == []
+    counts = histories(settings)["user_features"].to_pandas().groupby("user_id")["user_size_counts"].last()
+    assert {user for user, text in counts.items() if text != "{}"} == {"ü"}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ def ratings(*ids, rating=4.0):
             "rating": rating,
             "source_rating": rating,
             "purpose": None,
+            "size": 14.0,
             "event_timestamp": NOON,
             "arrived_at": NOON,
         }
@@ -175,11 +176,48 @@ def test_two_runs_do_not_replace_the_same_table_at_once(tmp_path):
 
 
 def test_a_contract_names_every_fault_at_once():
-    frame = ratings("a").drop(columns="purpose").assign(rating="four", user_id=None)
+    frame = ratings("a").rename(columns={"purpose": "why"}).assign(rating="four", user_id=None)
     with pytest.raises(SchemaError) as error:
         conform(frame, "ratings")
-    for fault in ("'purpose' is missing", "'rating' is not double", "'user_id' holds 1 nulls"):
+    for fault in (
+        "'purpose' is missing and 'why' not known",
+        "'rating' is not double",
+        "'user_id' holds 1 nulls",
+    ):
         assert fault in str(error.value)
+
+
+@pytest.mark.parametrize("absent", [["size"], ["size", "purpose", "source_rating"]])
+def test_optional_columns_may_be_absent_and_are_null(tmp_path, absent):
+    frame = ratings("a", "b").drop(columns=absent).assign(source_text="a line")
+    lake.append(tmp_path, "ratings", "one", frame)
+    rows = lake.read(tmp_path, "ratings")
+    assert rows[absent].isna().all(axis=None)
+    assert rows["rating"].tolist() == [4.0, 4.0]
+
+
+def test_an_absent_column_is_a_fault_beside_one_that_nobody_knows():
+    with pytest.raises(SchemaError, match=r"'size' is missing and 'Size', 'fit' not known$"):
+        conform(ratings("a").rename(columns={"size": "Size"}).assign(fit="small"), "ratings")
+    assert conform(ratings("a").assign(fit="small"), "ratings").num_rows == 1, "nothing is absent"
+
+
+def test_a_column_that_must_be_there_may_not_be_absent():
+    with pytest.raises(SchemaError, match=r"'rating' is missing$"):
+        conform(ratings("a").drop(columns=["rating", "size"]), "ratings")
+
+
+def test_a_lake_of_before_sizes_were_kept_has_none(tmp_path):
+    lake.append(tmp_path, "ratings", "new", ratings("b"))
+    old = pq.read_table(tmp_path / "ratings" / "new.parquet").drop_columns("size")
+    pq.write_table(
+        old.set_column(0, old.schema.field("rating_id"), pa.array(["a"])),
+        tmp_path / "ratings" / "old.parquet",
+    )
+    assert lake.read(tmp_path, "ratings").set_index("rating_id")["size"].fillna(-1).to_dict() == {
+        "a": -1,
+        "b": 14.0,
+    }
 
 
 LOCAL = pd.Timestamp("2020-01-01 12:00")
@@ -209,6 +247,8 @@ def test_a_time_of_any_zone_is_the_same_moment(zone):
         ("rating", float("nan"), "'rating' holds 1 nulls"),
         ("rating", 10**400, "'rating' is not double"),
         ("source_rating", -float("inf"), "'source_rating' holds 1 infinite numbers"),
+        ("size", float("inf"), "'size' holds 1 infinite numbers"),
+        ("size", "14", "'size' is not double"),
         ("user_id", "\ud800", "'user_id' is not string"),
         ("user_id", 4.0, "'user_id' is not string"),
         ("arrived_at", None, "'arrived_at' holds 1 nulls"),

@@ -29,6 +29,7 @@ END = START + 1_000 * DAY
 HISTORIES = 150
 
 IDS = ["1", "11", "ü 'ß\"", "壱"]
+NEVER_LISTED = [f"r{number}" for number in range(10)]
 moments = st.builds(
     lambda day, rest: START + day * DAY + rest,
     st.one_of(st.integers(0, 20), st.integers(0, 420)),
@@ -63,10 +64,11 @@ ratings = st.builds(
     delays,
     rating_id=st.sampled_from(["1", "11", *"abcdefghijklmnopqrstuvwxyz"]),
     user_id=st.sampled_from(IDS),
-    rental_id=st.sampled_from(IDS),
+    rental_id=st.one_of(st.sampled_from(IDS), st.sampled_from(NEVER_LISTED)),
     rating=st.sampled_from([1.0, 2.5, 5.0]),
     source_rating=st.none(),
     purpose=st.sampled_from(["work", "party", None]),
+    size=st.sampled_from([0.0, 14.0, 0.1, None]),
     event_timestamp=moments,
     batch=batches,
 )
@@ -74,7 +76,11 @@ marketplaces = st.fixed_dictionaries(
     {
         "users": st.lists(users, max_size=3),
         "rentals": st.lists(rentals, max_size=3),
-        "ratings": st.lists(ratings, min_size=1, max_size=12),
+        "ratings": st.one_of(
+            st.lists(ratings, min_size=1, max_size=12),
+            # Of one user, so that there are more rentals than a list of the recent ones has.
+            st.lists(ratings.map(lambda row: row | {"user_id": "1"}), min_size=18, max_size=24),
+        ),
         "other_times": st.lists(moments, min_size=1, max_size=3),
     }
 )
@@ -89,6 +95,7 @@ def rating(number, happened, delay=0 * DAY, user="1", rental="11", stars=5.0, ba
         "rating": stars,
         "source_rating": None,
         "purpose": "work",
+        "size": None,
         "event_timestamp": START + happened,
         "arrived_at": START + happened + delay,
         "batch": batch,
@@ -220,15 +227,17 @@ def oracle(market, label):
         expected |= {f"user_{name}": user.get(name) for name in ("age", "height_cm", "weight_kg", "segment")}
         expected |= activity("user", mine, at) | spread("user_price", mine, "price")
         expected |= spread("user_capacity", mine, "capacity")
-        for name in ("category", "purpose", "capacity"):
+        for name in ("category", "purpose", "capacity", "size"):
             expected[f"user_{name}_counts"] = counts(mine, name)
+        expected["user_recent_rentals"] = recent(mine)
         expected["user_categories"] = len(counts(mine, "category"))
         expected["user_favourite_category"] = favourite(counts(mine, "category"))
         expected["user_favourite_purpose"] = favourite(counts(mine, "purpose"))
     its, rental = of("rental_id"), profile("rentals", "rental_id", "listed_at")
     if its or rental:
         expected |= {f"rental_{name}": rental.get(name) for name in ("price", "capacity", "category", "area")}
-        expected |= activity("rental", its, at) | {"rental_purpose_counts": counts(its, "purpose")}
+        expected |= activity("rental", its, at)
+        expected |= {f"rental_{name}_counts": counts(its, name) for name in ("purpose", "size")}
     similar = of("category")
     offers = [r for r in listed.values() if r["category"] == label["category"] and r["listed_at"] <= at]
     if label["category"] is not None and (similar or offers):
@@ -272,7 +281,16 @@ def spread(name, rows, column):
 
 def counts(events, name):
     values = [event[name] for event in events if event[name] is not None]
-    return dict(Counter(f"{value:g}" if name == "capacity" else value for value in values))
+    return dict(Counter(f"{value:g}" if isinstance(value, float) else value for value in values))
+
+
+def recent(events):
+    """The last ten rentals, each once, the last one first; of those of one moment the last by name."""
+    found = []
+    for event in sorted(events, key=lambda e: (e["event_timestamp"], e["rental_id"]), reverse=True):
+        if event["rental_id"] not in found:
+            found.append(event["rental_id"])
+    return found[:10]
 
 
 def favourite(counted):
@@ -322,7 +340,7 @@ FEATURES = [feature for views in (VIEWS, ON_DEMAND_VIEWS) for each in views.valu
 def same(found, expected, kind):
     if expected is None:
         return found is None or (isinstance(found, float) and math.isnan(found))
-    if kind == "counts":
+    if kind in ("counts", "list"):
         return isinstance(found, str) and json.loads(found) == expected
     return found == (pytest.approx(expected, rel=1e-5, abs=1e-4) if kind == "numeric" else expected)
 
@@ -361,6 +379,8 @@ def test_the_training_set_holds_what_was_known_strictly_before_each_label(empty)
     assert not wrong, f"{len(wrong)} of {len(training)} labels are wrong, the simplest: {wrong[0]}"
     rated = [found for _, _, found in training if found["user_rentals_all"] > 0]
     assert len(rated) > len(training) / 4
+    lists = [json.loads(found["user_recent_rentals"]) for found in rated]
+    assert sum(len(each) == 10 for each in lists) > 20
 
 
 def ignoring_arrival():

@@ -41,6 +41,7 @@ def test_a_line_becomes_a_user_a_rental_and_a_rating(tmp_path):
     )
     assert (rental.rental_id, rental.category) == ("2260466", "romper")
     assert (rating.rating, rating.source_rating, rating.purpose) == (5.0, 10.0, "vacation")
+    assert rating["size"] == 14.0
     assert (
         user.joined_at == rental.listed_at == rating.event_timestamp == pd.Timestamp("2016-04-20", tz="UTC")
     )
@@ -71,18 +72,21 @@ def test_values_of_a_wrong_kind_are_left_for_validation_to_name(tmp_path):
         "height": 5,
         "weight": "137",
         "category": [1],
+        "size": "14XL",
     }
     source = read(write(tmp_path / "data.json.gz", LINE, odd))
     user, rating = source.users.iloc[1], source.ratings.iloc[1]
     assert user[["age", "height_cm", "weight_kg"]].tolist() == [("[3]",), ("5",), ("137",)]
     assert rating[["user_id", "rating", "source_rating"]].tolist() == [("{'a': 1}",), ("ten",), ("ten",)]
+    assert rating["size"] == ("14XL",)
+    assert source.ratings["size"].iloc[0] == 14.0
     assert source.users.age.iloc[0] == 28.0, "the others are numbers as ever"
     assert source.ratings.rating.iloc[0] == 5.0
 
 
 @pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), True, [], {}])
 def test_numbers_beyond_all_bounds_do_not_stop_the_reader(tmp_path, value):
-    odd = {**LINE, "rating": value, "age": value, "category": value, "item_id": value}
+    odd = {**LINE, "rating": value, "age": value, "category": value, "item_id": value, "size": value}
     assert len(read(write(tmp_path / "data.json.gz", LINE, odd)).ratings) == 2
 
 
@@ -106,14 +110,15 @@ def renamed(line, **names):
 
 
 def test_fields_that_changed_their_name_are_all_named(tmp_path):
-    line = renamed(LINE, rating="stars", item_id="product", body_type="bodytype")
+    line = renamed(LINE, rating="stars", item_id="product", body_type="bodytype", size="dress size")
     with pytest.raises(SourceError) as error:
         read(write(tmp_path / "data.json.gz", *[line] * 3))
     for words in (
         "no line has 'rating' (a number, as such or as text)",
         "no line has 'item_id' (text or a whole number)",
         "no line has 'body type' (text)",
-        "fields that the layout does not have: bodytype, product, stars",
+        "no line has 'size' (a number, as such or as text)",
+        "fields that the layout does not have: bodytype, dress size, product, stars",
         "Give the fields their names and kinds back",
     ):
         assert words in str(error.value)
@@ -134,6 +139,7 @@ def test_fields_that_changed_their_kind_are_all_named(tmp_path):
         "review_date": "2016-04-20",
         "user_id": 4.5,
         "weight": None,
+        "size": "M",
     }
     with pytest.raises(SourceError) as error:
         read(write(tmp_path / "data.json.gz", *[line] * 30))
@@ -142,6 +148,7 @@ def test_fields_that_changed_their_kind_are_all_named(tmp_path):
         "'height' is not feet and inches like 5' 8\" in 30 of 30 lines, such as '173cm'",
         "'review_date' is not a day like April 20, 2016 in 30 of 30 lines, such as '2016-04-20'",
         "'user_id' is not text or a whole number in 30 of 30 lines, such as 4.5",
+        "'size' is not a number, as such or as text in 30 of 30 lines, such as 'M'",
     ):
         assert words in str(error.value)
     assert "'weight'" not in str(error.value), "nothing is known of it, and no field is new"
@@ -254,4 +261,5 @@ def test_the_real_file_reads_whole(shared):
     source = read(str(shared / "data" / "rent_the_runway" / "renttherunway_final_data.json.gz"))
     assert (len(source.ratings), len(source.users), len(source.rentals)) == (192_544, 105_571, 5_850)
     assert source.ratings.rating.isna().sum() == 82
+    assert source.ratings["size"].between(0, 58).all()
     assert source.unparsed.empty

@@ -43,12 +43,18 @@ def event(draw):
         "rating": draw(st.sampled_from([1.0, 2.5, 5.0, None])),
         "price": draw(st.sampled_from([9.99, 100.0, None])),
         "capacity": draw(st.sampled_from([4.0, 14.0, None])),
+        "size": draw(st.sampled_from([0.0, 0.1, 14.0, None])),
         "category": draw(st.sampled_from(["gown", 'a"b', None])),
         "purpose": draw(st.sampled_from(["work", None])),
+        "rental_id": draw(st.sampled_from([*"abcdefghijklm", 'a"b', "ü"])),
     }
 
 
-histories = st.lists(event(), max_size=25)
+histories = st.one_of(
+    st.lists(event(), max_size=25),
+    # Of one user, so that there are more rentals than are kept.
+    st.lists(event().map(lambda e: e | {"key": "1"}), min_size=12, max_size=30),
+)
 
 
 def features(events, until, state=None):
@@ -77,18 +83,22 @@ def brute_force(events, key, at):
         expected[f"user_{measure}_deviation"] = amounts.std(ddof=0)
     for attribute in USER.counted:
         values = [e[attribute] for e in rated if e[attribute] is not None]
-        values = [f"{v:g}" if attribute == "capacity" else v for v in values]
+        is_number = attribute in ("capacity", "size")
+        values = [f"{v:g}" if is_number else v for v in values]
         counts = {value: values.count(value) for value in values}
         expected[f"user_{attribute}_counts"] = counts
-        if attribute != "capacity":
+        if not is_number:
             expected[f"user_favourite_{attribute}"] = max(counts, key=lambda v: (counts[v], v), default=None)
     expected["user_categories"] = len(expected["user_category_counts"])
+    latest = {e["rental_id"]: e for e in sorted(rated, key=lambda e: e["happened_at"])}
+    order = sorted(latest, key=lambda rental: (latest[rental]["happened_at"], rental), reverse=True)
+    expected["user_recent_rentals"] = order[:10]
     return expected
 
 
 def assert_same(found, expected, where):
     for name, wanted in expected.items():
-        got = json.loads(found[name]) if name.endswith("_counts") else found[name]
+        got = json.loads(found[name]) if isinstance(wanted, dict | list) else found[name]
         if isinstance(wanted, float) and math.isnan(wanted):
             assert got is None, (where, name, got)
         else:

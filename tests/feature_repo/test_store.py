@@ -105,8 +105,8 @@ def test_the_marketplace_service_has_every_feature(computed):
     every = {feature.name for views in (VIEWS, ON_DEMAND_VIEWS) for fs in views.values() for feature in fs}
     assert every <= set(joined)
     filled = joined[sorted(every)].notna().any()
-    # Nothing has a size or an area in this marketplace, all prices are the same, and bodies are not known.
-    unknown = ["height", "weight", "size", "capacity_mean", "capacity_deviation", "rental_capacity"]
+    # No rental has a size or an area in this marketplace, all prices are the same, and bodies are not known.
+    unknown = ["height", "weight", "match_size", "capacity_mean", "capacity_deviation", "rental_capacity"]
     unknown += ["rental_area", "price_position"]
     assert set(filled.index[~filled]) == {name for name in every if any(part in name for part in unknown)}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from feature_repo.schema import KEYS, RATING_SCALE, TABLES
+from feature_repo.schema import KEYS, RATING_SCALE, SIZE_SCALE, SOURCE_TEXT, TABLES
 from monitoring import contracts
 
 
@@ -13,6 +13,11 @@ def test_what_is_validated_is_what_the_lake_takes(table):
     for field in TABLES[table]:
         assert validated[field.name].required == (not field.nullable), field.name
     assert [name for name, column in validated.items() if column.unique] == [KEYS[table]]
+    assert contracts.SOURCE_TEXT == SOURCE_TEXT
+
+
+def test_a_size_of_the_stream_is_one_of_a_batch():
+    assert SIZE_SCALE == contracts.PLAUSIBLE_SIZE
 
 
 def test_all_rooms_have_the_same_scale_of_ratings():

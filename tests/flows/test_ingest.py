@@ -25,6 +25,7 @@ def line(number, **changes):
         "review_date": f"January {number % 9 + 1}, 2016",
         "category": "gown",
         "age": "30",
+        "size": number % 20,
     }
     return json.dumps(record | changes)
 
@@ -100,10 +101,25 @@ def test_a_lake_of_another_dataset_is_not_mixed(tmp_path, settings):
 
 def test_unreadable_attributes_are_counted_and_no_number_of_another_unit_lands(tmp_path, settings):
     lines = [line(number, height="5' 8\"", weight="137lbs") for number in range(20)]
-    lines += [line(20, weight="62", height=172, age="thirty", category=["gown"])]
+    lines += [line(20, weight="62", height=172, age="thirty", category=["gown"], size="M")]
+    lines += [
+        line(21, size=-1),
+        line(22, size=float("inf")),
+        line(23, size=1e300),
+        line(24, size=float("nan")),
+    ]
     landed = ingest(write(tmp_path / "d.json", lines), None, None, settings)
     assert landed.quarantined["users"] == landed.quarantined["ratings"] == 0
-    assert landed.blanked == {"age is a number": 1, "height_cm is a number": 1, "weight_kg is a number": 1}
+    assert landed.blanked == {
+        "age is a number": 1,
+        "height_cm is a number": 1,
+        "weight_kg is a number": 1,
+        "size is a number": 2,
+        "size is within 0..10000": 2,
+    }
+    sizes = lake.read(settings.lake, "ratings").set_index("user_id")["size"]
+    assert sizes[[f"u{number}" for number in range(20)]].tolist() == list(range(20))
+    assert sizes[[f"u{number}" for number in range(20, 25)]].isna().all()
     users = lake.read(settings.lake, "users").set_index("user_id")
     assert users.loc["u20", ["age", "height_cm", "weight_kg"]].isna().all()
     assert users["weight_kg"].notna().sum() == 20

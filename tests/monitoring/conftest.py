@@ -19,6 +19,7 @@ def ratings() -> pd.DataFrame:
             "rating": [1.0, 2.0, 3.0, 4.0, 5.0] * 2,
             "source_rating": [2.0, 4.0, 6.0, 8.0, 10.0] * 2,
             "purpose": ["party", None] * 5,
+            "size": [0.0, 4.0, 14.5, 20.0, None] * 2,
             "event_timestamp": pd.date_range("2020-01-01", periods=10, tz="UTC"),
             "arrived_at": pd.date_range("2020-01-01", periods=10, tz="UTC") + pd.Timedelta(minutes=1),
         }

@@ -201,6 +201,31 @@ def test_missing_columns_are_all_named(ratings: pd.DataFrame) -> None:
         validate(ratings.drop(columns=["rating", "purpose"]), "ratings")
 
 
+def test_optional_columns_may_be_absent_and_are_null(ratings: pd.DataFrame) -> None:
+    old = spoil(ratings, "rating", 3, None).drop(columns=["purpose", "size"]).assign(source_text="line")
+    checked = validate(old, "ratings", now=NOW)
+    assert checked.good[["purpose", "size"]].isna().all(axis=None)
+    assert checked.bad["rating_id"].tolist() == ["g3"]
+    assert checked.bad.columns.tolist() == [*old.columns, "reason"]
+    assert not any(checked.blanked.values())
+
+
+def test_an_absent_column_is_a_fault_beside_one_that_nobody_knows(ratings: pd.DataFrame) -> None:
+    with pytest.raises(MissingColumnsError, match=r"lacks the columns \['size'\]; it has .*'Size'"):
+        validate(ratings.rename(columns={"size": "Size"}), "ratings")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [float("inf"), "-inf", "NaN", -1.0, -5e-324, 10_000.5, 1e300, 10**400, "small", True, [14], ("14XL",)],
+)
+def test_an_implausible_size_is_blanked_and_the_rating_stays(ratings: pd.DataFrame, size: object) -> None:
+    checked = validate(spoil(ratings, "size", 1, size), "ratings", now=NOW)
+    assert checked.bad.empty
+    assert checked.good["size"].isna().tolist() == [False, True, False, False, True] + [False] * 4 + [True]
+    assert sum(checked.blanked.values()) == 1
+
+
 def test_an_unknown_table_is_refused(ratings: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="known tables: users, rentals, ratings"):
         validate(ratings, "reviews")

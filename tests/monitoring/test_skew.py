@@ -71,10 +71,27 @@ def test_missing_on_both_sides_is_equal_and_on_one_side_differs(nothing: Any) ->
     assert invented.example == Example("q0", 0.0, None)
 
 
-@pytest.mark.parametrize(("one", "other"), [("3", 3.0), (True, 1.0), (1, True), ("True", True), ("a", "A")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("3", 3.0),
+        (True, 1.0),
+        (1, True),
+        ("True", True),
+        ("a", "A"),
+        ('["a","b"]', '["b","a"]'),
+        ("{}", None),
+    ],
+)
 def test_values_of_different_types_or_texts_differ(one: Any, other: Any) -> None:
     feature = only(compare(served({"x": one}), recomputed(x=pd.Series([other], dtype=object))))
     assert feature.differing == 1
+
+
+@pytest.mark.parametrize("text", ["[]", '["ü","b"]', '{"14":1}'])
+def test_lists_and_counts_are_compared_as_their_text(text: str) -> None:
+    assert only(compare(served({"x": text}), recomputed(x=[text]))).differing == 0
+    assert only(compare(served({"x": text}), recomputed(x=["other text"]))).differing == 1
 
 
 def test_whole_numbers_are_numbers() -> None:

@@ -184,12 +184,16 @@ def published(settings: ServingSettings) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("count", [1, 1_000])
 def test_events_are_kept_for_the_stream(api: TestClient, settings: ServingSettings, count: int) -> None:
-    events = [{**EVENT, "rating_id": f"{number} ü\u2028"} for number in range(count)]
+    sizes = [14, 0.5, None]
+    events = [
+        {**EVENT, "rating_id": f"{number} ü\u2028", "size": sizes[number % 3]} for number in range(count)
+    ]
     response = api.post("/v1/events", json=events if count > 1 else events[0])
 
     assert (response.status_code, response.json()) == (202, {"accepted": count})
     kept = published(settings)
-    assert [each["rating_id"] for each in kept] == [each["rating_id"] for each in events]
+    for name in ("rating_id", "size"):
+        assert [each[name] for each in kept] == [each[name] for each in events]
     assert datetime.fromisoformat(kept[0]["event_timestamp"]) == datetime.fromisoformat(
         EVENT["event_timestamp"]
     )
@@ -206,6 +210,9 @@ def test_events_are_kept_for_the_stream(api: TestClient, settings: ServingSettin
         ({"event_timestamp": "2026-01-31T12:00:00"}, "event_timestamp: input should have timezone info"),
         ({"event_timestamp": 1e9}, "ISO 8601"),
         ({"purpse": "work"}, "purpse: unknown name"),
+        ({"size": "14"}, "size: input should be a valid number"),
+        ({"size": -1}, "size: input should be greater than or equal to 0"),
+        ({"size": 1e300}, "size: input should be less than or equal to 10000"),
     ],
 )
 def test_an_event_that_is_none_is_refused_with_its_faults_and_none_is_kept(

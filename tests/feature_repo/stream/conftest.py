@@ -17,6 +17,7 @@ START = datetime(2020, 1, 1, tzinfo=UTC)
 USERS = ["1", "11", "u v", "ü"]
 RENTALS = ["1", "11", "r/2"]
 PURPOSES = ["party", 'a"b', None]
+SIZES = [4, 0.1, None]
 KEYS = {
     "user_features": "user_id",
     "rental_features": "rental_id",
@@ -40,13 +41,14 @@ def marketplace(folder):
     lake.append(folder, "rentals", "first", rentals)
 
 
-def event(rating_id, happened, user_id="1", rental_id="1", rating=4.0, purpose="party"):
+def event(rating_id, happened, user_id="1", rental_id="1", rating=4.0, purpose="party", size=None):
     return {
         "rating_id": rating_id,
         "user_id": user_id,
         "rental_id": rental_id,
         "rating": rating,
         "purpose": purpose,
+        "size": size,
         "event_timestamp": happened.isoformat(),
     }
 

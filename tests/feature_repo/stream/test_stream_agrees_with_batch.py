@@ -16,6 +16,7 @@ from tests.feature_repo.stream.conftest import (
     KEYS,
     PURPOSES,
     RENTALS,
+    SIZES,
     START,
     USERS,
     Clock,
@@ -52,9 +53,10 @@ def batch_of(rng, prefix, size, now):
             f"{prefix}-{number}",
             now - timedelta(seconds=rng.choice([0, 1, 3_600, 9 * 86_400, 400 * 86_400])),
             rng.choice([*USERS, "nobody", "joins later"]),
-            rng.choice([*RENTALS, "unknown", "listed later"]),
+            rng.choice([*RENTALS, "unknown", "listed later", *"abcdefghij"]),
             rng.choice([1.0, 2.5, 5.0]),
             rng.choice(PURPOSES),
+            rng.choice(SIZES),
         )
         for number in range(size)
     ]

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from feature_repo import lake
@@ -89,6 +90,12 @@ def test_bad_lines_are_kept_with_their_reason_and_stop_nothing(stream, clock):
         json.dumps({**good, "rental_id": "\ud800"}).encode(): "",
         json.dumps({**good, "rental_id": "x" * 129}).encode(): "128",
         json.dumps({**good, "purpse": "party"}).encode(): "purpse",
+        json.dumps({**good, "size": "14"}).encode(): "size",
+        json.dumps({**good, "size": True}).encode(): "size",
+        json.dumps({**good, "size": -1}).encode(): "size: Input should be greater than or equal to 0",
+        json.dumps({**good, "size": 1e300}).encode(): "size: Input should be less than or equal to 10000",
+        json.dumps({**good, "size": float("nan")}).encode(): "",
+        json.dumps({**good, "size": float("-inf")}).encode(): "",
         json.dumps({**good, "event_timestamp": "2020-01-01T00:00:00"}).encode(): "timezone",
         json.dumps({**good, "event_timestamp": 1577836800}).encode(): "ISO 8601",
         json.dumps(event("ahead", clock.now + timedelta(minutes=6))).encode(): "in the future",
@@ -102,6 +109,51 @@ def test_bad_lines_are_kept_with_their_reason_and_stop_nothing(stream, clock):
         assert reason in row["reason"]
         assert row["reason"]
     assert engine.counts() == {"accepted": 1, "repeated": 0, "quarantined": len(bad)}
+
+
+def test_the_chosen_size_is_counted_and_lands(stream, clock):
+    engine = stream()
+    chosen = [event(f"{size}", clock.now, size=size) for size in (14, 0.1, None)]
+    unsaid = event("unsaid", clock.now)
+    del unsaid["size"]
+    engine.process("1", lines(*chosen, unsaid))
+    for view, key in (("user_features", "user"), ("rental_features", "rental")):
+        assert online(engine._settings, view, "1")[f"{key}_size_counts"] == '{"0.1":1,"14":1}'
+    engine.close()
+    assert landed(engine)["size"].fillna(-1).to_dict() == {"0.1": 0.1, "14": 14.0, "None": -1, "unsaid": -1}
+
+
+def test_the_last_rentals_are_those_that_happened_last_whenever_they_arrive(stream, clock):
+    engine = stream()
+    days = [3, 1, 1, 5, 2, 4]
+    for place, (rental, day) in enumerate(zip(["a", "c", "b", "d", "a", "d"], days, strict=True)):
+        engine.process(f"{place}", lines(event(f"{place}", clock.now - timedelta(days=day), "11", rental)))
+    assert online(engine._settings, "user_features", "11")["user_recent_rentals"] == '["c","b","a","d"]'
+
+
+def test_what_an_earlier_version_took_in_and_did_not_land_is_landed_without_a_size(stream, clock):
+    engine = stream()
+    engine.process("1", lines(event("old", clock.now, size=4)))
+    connection = engine._database._connection
+    connection.execute("ALTER TABLE journal DROP COLUMN size")
+    connection.execute("ALTER TABLE running DROP COLUMN recent")
+    engine._database.note(definition="an earlier one")
+    connection.close()
+    engine = stream()
+    engine.process("2", lines(event("new", clock.now, size=4)))
+    assert online(engine._settings, "user_features", "1")["user_rentals_all"] == 2
+    engine.close()
+    assert landed(engine)["size"].fillna(-1).to_dict() == {"new": 4.0, "old": -1}
+
+
+def test_a_lake_of_before_sizes_were_kept_has_none(stream, clock):
+    engine = stream()
+    lake.append(engine._settings.lake, "ratings", "export", rating("old", START))
+    file = engine._settings.lake / "ratings" / "export.parquet"
+    pq.write_table(pq.read_table(file).drop_columns("size"), file)
+    engine.process("1", lines(event("new", clock.now, size=8)))
+    found = online(engine._settings, "user_features", "1")
+    assert (found["user_rentals_all"], found["user_size_counts"]) == (2, '{"8":1}')
 
 
 @pytest.mark.parametrize("name", ["a:b", "a/b", "'; DROP TABLE seen; --", '"', "ü 😀", "../../x", "%00"])
