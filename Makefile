@@ -15,7 +15,7 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status stream features train monitor skew catalogue feast-ui bench-features \
+.PHONY: help setup demo up down status stream features train search monitor skew catalogue feast-ui bench-features \
   test test-fast lint format clean
 
 help: ## list the targets
@@ -43,6 +43,9 @@ features: setup ## ratings of DATA=<file> into online features; without DATA wha
 
 train: setup ## train, evaluate, export and register a model on what the lake holds
 	@$(RUN) -m flows run train
+
+search: setup ## search hyperparameters on days before the tests; the settings to take in .rentals/search/best.env
+	@$(RUN) -m flows run search
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
 	@$(RUN) -m flows run monitor
