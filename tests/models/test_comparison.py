@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,10 +37,8 @@ def test_events_of_rentals_outside_the_catalogue_are_not_ranked(model, market):
         event_figures(model, unknown.iloc[::2], market.catalogues)
 
 
-def test_a_model_that_answers_nan_is_refused(market, columns, hyperparameters):
-    from models.train import fit
-
-    damaged = fit(market.train.head(200), market.catalogues, columns, hyperparameters)
+def test_a_model_that_answers_nan_is_refused(model, market):
+    damaged = copy.deepcopy(model)
     with torch.no_grad():
         damaged.mean_rating.fill_(float("nan"))
     with pytest.raises(ValueError, match="NaN"):

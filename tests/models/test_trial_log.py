@@ -5,17 +5,19 @@ from models.settings import Hyperparameters, ModelSettings
 from models.trial_log import EXPERIMENT, TrialLog
 
 
-@pytest.fixture
-def settings(tmp_path) -> ModelSettings:
-    return ModelSettings(home=tmp_path, mlflow_tracking_uri="")
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> ModelSettings:
+    return ModelSettings(home=tmp_path_factory.mktemp("mlflow"), mlflow_tracking_uri="")
 
 
-def runs(settings):
+def runs(settings, name):
+    """The client, and the runs of the search ``name``: its own first, then its trials by name."""
     from mlflow import MlflowClient
 
     client = MlflowClient(settings.tracking_uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    return client, {run.data.tags["trial"]: run for run in client.search_runs([experiment.experiment_id])}
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    found = client.search_runs([experiment], f"tags.search = '{name}'")
+    return client, sorted(found, key=lambda run: (run.info.run_name != name, run.info.run_name))
 
 
 def play(search: Search, log: TrialLog) -> None:
@@ -34,7 +36,8 @@ def test_every_proposal_is_a_run_with_its_values_its_figures_by_round_and_its_st
     search, log = Search(Hyperparameters(), 5, 0), TrialLog("SearchFlow/1", settings)
     play(search, log)
     log.write(search)
-    client, found = runs(settings)
+    client, found = runs(settings, "SearchFlow/1")
+    found = {run.data.tags["trial"]: run for run in found}
     parent = found.pop("search")
     assert len(found) == sum(len(half.proposals) for half in search.halves)
     for half in search.halves:
@@ -52,19 +55,19 @@ def test_every_proposal_is_a_run_with_its_values_its_figures_by_round_and_its_st
 
 
 def test_searches_do_not_share_runs_and_a_resumed_one_goes_on_in_its_own(settings):
-    for name in ("SearchFlow/1", "SearchFlow/2", "SearchFlow/1"):
+    for name in ("SearchFlow/2", "SearchFlow/3", "SearchFlow/2"):
         TrialLog(name, settings).write(Search(Hyperparameters(), 3, 0))
-    client, _ = runs(settings)
-    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
-    names = [run.data.tags["search"] for run in client.search_runs([experiment])]
-    assert sorted(names) == ["SearchFlow/1"] * 7 + ["SearchFlow/2"] * 7
+    trials = [f"{half}-{number}" for half in ("ranking", "rating") for number in range(3)]
+    for name in ("SearchFlow/2", "SearchFlow/3"):
+        _, found = runs(settings, name)
+        assert [run.data.tags["trial"] for run in found] == ["search", *sorted(trials)]
 
 
 def test_the_searchs_own_run_ends_with_what_it_recommends(settings):
-    log = TrialLog("SearchFlow/1", settings)
+    log = TrialLog("SearchFlow/4", settings)
     for _ in range(2):
         log.close({"ranking_dropout": 0.3}, {"ranking_gain": 0.001})
-    _, found = runs(settings)
-    assert found["search"].data.params == {"ranking_dropout": "0.3"}
-    assert found["search"].data.metrics == {"ranking_gain": 0.001}
-    assert found["search"].info.status == "FINISHED"
+    _, (run,) = runs(settings, "SearchFlow/4")
+    assert run.data.params == {"ranking_dropout": "0.3"}
+    assert run.data.metrics == {"ranking_gain": 0.001}
+    assert run.info.status == "FINISHED"
