@@ -117,7 +117,7 @@ def search_card(
         Markdown("```\n" + "\n".join(recommendation.lines()) + "\n```"),
         Markdown("## Budget spent"),
         Table(
-            headers=["round", "epochs", "trials", "failed", "seconds of training and measuring"],
+            headers=["round", "epochs", "trials", "failed", "seconds"],
             data=[_round_row(search, round) for round in range(len(BUDGETS))],
         ),
     ]
@@ -215,7 +215,12 @@ def _proposals_table(half: "HalfSearch") -> Any:
     names = [setting.name for setting in half.half.space]
     rounds = range(len(BUDGETS))
     return Table(
-        headers=["proposal", *names, *[f"round {round + 1}" for round in rounds], "state"],
+        headers=[
+            "proposal",
+            *[half.half.short(name) for name in names],
+            *[f"round {round + 1}" for round in rounds],
+            "state",
+        ],
         data=[
             [
                 "present" if proposal.number == PRESENT else str(proposal.number),
@@ -271,13 +276,20 @@ def _settings_chart(half: "HalfSearch") -> Any:
         .encode(
             x=altair.X(
                 setting.name,
+                title=half.half.short(setting.name),
+                axis=altair.Axis(tickCount=4),
                 scale=altair.Scale(
                     type="log" if setting.log else "linear", domain=[setting.low, setting.high]
                 ),
             ),
             y=altair.Y("figure", scale=altair.Scale(zero=False), title=half.half.figure),
-            color=altair.Color("round"),
-            shape=altair.Shape("settings"),
+            color=altair.Color("round", legend=altair.Legend(orient="bottom")),
+            shape=altair.Shape(
+                "settings",
+                scale=altair.Scale(domain=["proposed", "present"], range=["circle", "triangle-up"]),
+                legend=altair.Legend(orient="bottom"),
+            ),
+            size=altair.condition("datum.settings == 'present'", altair.value(160), altair.value(40)),
         )
         .properties(width=SMALL_WIDTH, height=SMALL_WIDTH)
         for setting in half.half.space

@@ -29,7 +29,7 @@ class SearchFlow(FlowSpec):
     """
 
     until = Parameter("until", default="", help="day before which ratings count; empty: as the features")
-    trials = Parameter("trials", default=9, help="trials of the first round")
+    trials = Parameter("trials", default=12, help="trials of the first round")
     seed = Parameter("seed", default=7, help="seed of what is proposed")
 
     @step

@@ -141,7 +141,7 @@ def end_round(search: "Search", run: str, outcomes: "list[Outcome]") -> None:
         figures = ", ".join(f"{half} {figure:.5f}" for half, figure in outcome.figures.items())
         print(f"{numbers}: {outcome.failure or f'{figures} after {outcome.seconds:.0f} s'}")
     for half in search.halves:
-        print(f"{half.half.name}: {len(half.running)} go on, the best so far is {half.best.values}")
+        print(f"{half.half.name}: the best so far is {half.best.values}")
     TrialLog(run).write(search)
 
 

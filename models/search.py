@@ -69,6 +69,10 @@ class Half:
     higher_is_better: bool
     space: tuple[Setting, ...]
 
+    def short(self, setting: str) -> str:
+        """Return the setting's name without that of the half."""
+        return setting.removeprefix(f"{self.name}_")
+
     def merit(self, figure: float) -> float:
         """Return the figure, turned so that more is better."""
         return figure if self.higher_is_better else -figure
