@@ -123,7 +123,7 @@ class SearchFlow(FlowSpec):
     @step
     def judge(self, inputs):
         """Compare the winner with the present settings."""
-        from flows.cards import search_card
+        from flows.search_card import search_card
         from flows.trials import close_log, recommend
 
         self.merge_artifacts(inputs, include=["search", "choosing", "confirming"])

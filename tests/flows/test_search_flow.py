@@ -15,7 +15,8 @@ from flows.training import TrainingSet, split
 from flows.trials import before_tests, contenders, measure, recommend, try_out
 from models.columns import Columns
 from models.comparison import EventFigures
-from models.search import BUDGETS, HALVES, Outcome, Search
+from models.search import BUDGETS, Outcome, Search
+from models.search_space import HALVES
 from models.settings import Hyperparameters
 
 COLUMNS = Columns(("user_age",), (), ("rental_price",), ("rental_category",))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.search import BUDGETS, HALVES, PRESENT, HalfSearch, Outcome, Search, SearchError, State
+from models.search import BUDGETS, PRESENT, HalfSearch, Outcome, Search, SearchError, State
+from models.search_space import HALVES
 from models.settings import Hyperparameters
 
 RANKING, RATING = HALVES
