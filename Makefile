@@ -15,8 +15,8 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status stream features train precompute monitor skew catalogue feast-ui \
-  bench-features test test-fast lint format clean
+.PHONY: help setup demo up down status stream features train search precompute monitor skew catalogue \
+  feast-ui bench-features test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,9 @@ train: setup ## train, evaluate, export and register a model on what the lake ho
 
 precompute: setup ## every user's best rentals by the champion into SQL, for apps that read a database
 	@$(RUN) -m flows run precompute
+
+search: setup ## search hyperparameters on days before the tests; the settings to take in .rentals/search/best.env
+	@$(RUN) -m flows run search
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
 	@$(RUN) -m flows run monitor

@@ -11,6 +11,8 @@ import os
 from flows.settings import FlowSettings
 
 _home, _user = FlowSettings().home, getpass.getuser()
+# Metaflow's own default of 16 tasks at a time would share the cores, and the memory, of a small machine.
+_cores = str(len(os.sched_getaffinity(0)))
 for _name, _value in {
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -20,6 +22,8 @@ for _name, _value in {
     "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(_home / "metaflow"),
     "METAFLOW_DEFAULT_DATASTORE": "local",
     "METAFLOW_DEFAULT_METADATA": "local",
+    "METAFLOW_RUN_MAX_WORKERS": _cores,
+    "METAFLOW_RESUME_MAX_WORKERS": _cores,
     "METAFLOW_HOME": str(_home / "metaflow" / "config"),
     # Metaflow refuses to run for root, who is the only user inside many containers.
     "METAFLOW_USER": _user if _user != "root" else "rentals",

@@ -17,7 +17,7 @@ def main() -> int:
     demo = commands.add_parser("demo", help="ratings to a canary and back, end to end")
     demo.add_argument("--data", default="", help="path of the source's file; empty for the generator")
     run = commands.add_parser("run", help="one flow, such as: run train until=2016-01-01")
-    run.add_argument("flow", choices=("features", "train", "monitor", "precompute"))
+    run.add_argument("flow", choices=("features", "train", "search", "precompute", "monitor"))
     run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE")
     up = commands.add_parser("up", help="serve a version with all the traffic, without training")
     up.add_argument("--version", type=int, help="registered version; the last champion without it")

@@ -68,6 +68,25 @@ class ModelVersion:
         return download(f"models:/{self.settings.registered_model}/{self.version}", self.settings)
 
 
+def tracking_client(settings: ModelSettings) -> "MlflowClient":
+    """Return a client of the MLflow store that the settings name."""
+    from mlflow import MlflowClient
+
+    if not settings.mlflow_tracking_uri:
+        settings.mlflow.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(settings.tracking_uri, settings.tracking_uri)
+
+
+def experiment(client: "MlflowClient", settings: ModelSettings, name: str) -> str:
+    """Return the id of the MLflow experiment ``name``, which is made where there is none."""
+    found = client.get_experiment_by_name(name)
+    if found:
+        return str(found.experiment_id)
+    local = not settings.mlflow_tracking_uri
+    artifacts = (settings.mlflow / "artifacts").resolve().as_uri() if local else None
+    return str(client.create_experiment(name, artifact_location=artifacts))
+
+
 class Registry:
     """Versions of one registered model in the MLflow store that the settings name."""
 
@@ -107,7 +126,9 @@ class Registry:
             return registered
         model = onnx.load(onnx_path)
         mlflow.set_tracking_uri(self.settings.tracking_uri)
-        with mlflow.start_run(experiment_id=self._experiment(), run_name=onnx_path.stem) as run:
+        with mlflow.start_run(
+            experiment_id=experiment(client, self.settings, EXPERIMENT), run_name=onnx_path.stem
+        ) as run:
             mlflow.log_params({**lineage, **(hyperparameters or {})})
             mlflow.log_metrics(_numbers(lineage))
             if evaluation:
@@ -168,19 +189,7 @@ class Registry:
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        from mlflow import MlflowClient
-
-        if not self.settings.mlflow_tracking_uri:
-            self.settings.mlflow.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(self.settings.tracking_uri, self.settings.tracking_uri)
-
-    def _experiment(self) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            return str(found.experiment_id)
-        local = not self.settings.mlflow_tracking_uri
-        artifacts = (self.settings.mlflow / "artifacts").resolve().as_uri() if local else None
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+        return tracking_client(self.settings)
 
     def _ensure_model(self) -> None:
         name = self.settings.registered_model
