@@ -1,7 +1,7 @@
 """Settings of training and of the registry, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -85,3 +85,38 @@ class Hyperparameters(BaseSettings):
 
     minimum_user_events: int = Field(5, ge=1)
     """Users with fewer training events get no embedding of their own: they could only be memorised."""
+
+
+class GateSettings(BaseSettings):
+    """What a trained model must show before it is registered. Each limit names its reason."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_GATE_", frozen=True)
+
+    against: Literal["champion", "baselines"] = "champion"
+    """The rival: the champion, or the baselines while there is none. ``baselines`` leaves the champion out,
+    as for the first training by code that cannot read the champion's weights any more."""
+
+    ranking_margin: float = Field(0.1, ge=0)
+    """Share of the rival's NDCG@10 that a model which is better in ratings may at worst lose in ranking; the
+    end of the interval counts. Half of it would be inside the noise of some thousand events."""
+
+    rating_margin: float = Field(0.02, ge=0)
+    """The same for the mean squared error of ratings: 1 % of the RMSE, which nobody notices."""
+
+    segment_ranking_margin: float = Field(0.2, ge=0)
+    """Share of the rival's NDCG@10 in a large segment; a loss beyond it that is outside noise refuses."""
+
+    segment_rating_margin: float = Field(0.05, ge=0)
+    """The same for the mean squared error in a large segment."""
+
+    large_segment_events: int = Field(300, ge=2)
+    """Events from which on a segment is judged: with fewer, no loss of these margins is outside noise."""
+
+    least_events: int = Field(200, ge=2)
+    """Events that the window must have: fewer can prove nothing."""
+
+    parity_rows: int = Field(2_000, ge=1)
+    """Real requests, the latest ones, on which the exported graph is held against PyTorch."""
+
+    parity_limit: float = Field(1e-5, gt=0)
+    """Largest difference of a score or a predicted rating that single precision explains."""
