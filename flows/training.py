@@ -1,11 +1,12 @@
 """What the training flow composes: the training set from Feast, its split, and the registered version."""
 
+import json
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,18 +22,10 @@ from flows.settings import CHECKOUT, FlowSettings
 from models.columns import Columns
 
 if TYPE_CHECKING:
+    from flows.gating import Gated
+    from models.card import ModelCard
     from models.evaluation import Evaluation
     from models.recommender import Recommender
-
-PARITY_ROWS = 2_000
-"""Real rows, the latest ones, on which the exported graph is held against PyTorch."""
-
-PARITY_LIMIT = 1e-5
-"""Largest difference of a score or a predicted rating that single precision explains."""
-
-
-class ParityError(RuntimeError):
-    """The exported graph does not answer as the trained model does."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,11 @@ class TrainingSet:
     """The model learns from the events before it, and is tested on the others."""
 
     snapshot_hash: str
+
+    @property
+    def latest(self) -> pd.DataFrame:
+        """The catalogue as of ``until``."""
+        return self.catalogues[self.catalogues["snapshot_at"] == self.until]
 
 
 def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timestamp | None) -> TrainingSet:
@@ -122,54 +120,78 @@ def split(data: TrainingSet) -> tuple[pd.DataFrame, pd.DataFrame]:
     return earlier[utc(earlier["arrived_at"]) < data.test_from].reset_index(drop=True), test
 
 
-@dataclass(frozen=True)
-class Published:
-    """A registered version and how far its ONNX graph is from PyTorch (max abs difference)."""
-
-    version: int
-    onnx_max_abs_diff: float
-
-
 def publish(
-    model: "Recommender", evaluation: "Evaluation", data: TrainingSet, run: str, reason: str
-) -> Published:
-    """Export the model with the catalogue as of ``data.until``, prove parity, and register it as challenger.
+    model: "Recommender", evaluation: "Evaluation", data: TrainingSet, gated: "Gated", run: str, reason: str
+) -> int | None:
+    """Register what passed the gate as challenger, with its model card; keep the figures of what did not.
 
-    Raises:
-        ParityError: the exported graph does not answer as the model does.
+    Returns:
+        The version's number; None for a refused model, which is a run in MLflow and no version.
     """
-    from models.export import export, parity
+    from models.checkpoint import FILE, Checkpoint
     from models.registry import CHALLENGER, Registry
 
-    settings = FeatureSettings()
-    catalogue = data.catalogues[data.catalogues["snapshot_at"] == data.until]
+    registry, lineage = Registry(), _lineage(data, gated, run, reason)
+    hyperparameters = model.hyperparameters.model_dump()
+    files = {"gate.json": json.dumps(gated.decision.to_dict(), indent=2).encode()}
+    if not gated.decision.passed:
+        registry.refuse(evaluation, lineage, hyperparameters, files)
+        return None
+    files[FILE] = Checkpoint(model, data.latest).to_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        onnx = export(model, catalogue, Path(folder) / "model.onnx")
-        difference = parity(model, catalogue, onnx, data.events.tail(PARITY_ROWS))
-        if not difference < PARITY_LIMIT:
-            raise ParityError(
-                f"the ONNX graph differs from PyTorch by {difference:.1e}, more than {PARITY_LIMIT:.0e}: "
-                "it must not be served; look at what the exporter made of the model's last change"
-            )
-        registry = Registry()
-        version = registry.register(
-            onnx,
-            evaluation,
-            {
-                "dataset": lake.dataset_of(settings.lake),
-                "dataset_hash": data.snapshot_hash,
-                "feature_service": FEATURE_SERVICE,
-                "git_commit": _git_commit(),
-                "metaflow_run": run,
-                "onnx_max_abs_diff": difference,
-                "reason": reason,
-                "fitted_until": f"{data.test_from:%Y-%m-%d}",
-                "trained_until": f"{data.until:%Y-%m-%d}",
-            },
-            model.hyperparameters.model_dump(),
-        )
-        registry.set_alias(CHALLENGER, version)
-    return Published(version, difference)
+        onnx = Path(folder) / "model.onnx"
+        onnx.write_bytes(gated.onnx)
+        card = _card(evaluation, data, gated, lineage, hyperparameters)
+        version = registry.register(onnx, evaluation, lineage, hyperparameters, card, files)
+    registry.set_alias(CHALLENGER, version)
+    return version
+
+
+def _card(
+    evaluation: "Evaluation",
+    data: TrainingSet,
+    gated: "Gated",
+    lineage: dict[str, Any],
+    hyperparameters: dict[str, Any],
+) -> "ModelCard":
+    from models.card import ModelCard, approval, figures_of
+    from models.settings import GateSettings
+
+    train, _ = split(data)
+    return ModelCard(
+        version=0,
+        lineage={name: str(value) for name, value in lineage.items()},
+        events={
+            "ratings learnt from": len(train),
+            "users among them": train["user_id"].nunique(),
+            "rentals among them": train["rental_id"].nunique(),
+            "rentals in the catalogue": len(data.latest),
+        },
+        hyperparameters={name: str(value) for name, value in hyperparameters.items()},
+        test_events=evaluation.events,
+        ranked_events=evaluation.ranked_events,
+        figures=figures_of(evaluation),
+        groups=gated.groups,
+        gate=gated.decision,
+        approvals=(approval("challenger", "the gate of the training flow", gated.decision.reasons),),
+        large_group_events=GateSettings(**gated.decision.thresholds).large_segment_events,
+    )
+
+
+def _lineage(data: TrainingSet, gated: "Gated", run: str, reason: str) -> dict[str, Any]:
+    return {
+        "dataset": lake.dataset_of(FeatureSettings().lake),
+        "dataset_hash": data.snapshot_hash,
+        "feature_service": FEATURE_SERVICE,
+        "git_commit": _git_commit(),
+        "metaflow_run": run,
+        "onnx_max_abs_diff": gated.decision.onnx_max_abs_diff,
+        "reason": reason,
+        "first_event": f"{data.events['event_timestamp'].min():%Y-%m-%d}",
+        "fitted_until": data.test_from.isoformat(),
+        "trained_until": f"{data.until:%Y-%m-%d}",
+        "gate": "passed" if gated.decision.passed else "refused",
+    }
 
 
 def _git_commit() -> str:

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-from scipy.stats import norm
 
 from models.metrics import interval
-from models.window_scores import WindowScores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.window_scores import WindowScores
 
 NDCG, SQUARED_ERROR = "NDCG@10", "squared error"
 
@@ -105,7 +109,7 @@ class Pair:
 
 
 def pairs(
-    candidate: WindowScores, rival: WindowScores, ranked: np.ndarray, users: np.ndarray
+    candidate: "WindowScores", rival: "WindowScores", ranked: np.ndarray, users: np.ndarray
 ) -> tuple[Pair, Pair]:
     """Pair both figures over all events; the ranking counts only those that are ``ranked`` [events]."""
     return (
@@ -114,7 +118,7 @@ def pairs(
     )
 
 
-def parts(pair: Pair, segments: pd.DataFrame, least_events: int) -> Iterator[Pair]:
+def parts(pair: Pair, segments: "pd.DataFrame", least_events: int) -> Iterator[Pair]:
     """Part a pair by each column of ``segments`` [events of the pair, partitions]; large groups only."""
     for partition in segments:
         for group in sorted(segments[partition].unique()):
@@ -136,5 +140,5 @@ def clustered_interval(values: np.ndarray, users: np.ndarray, confidence: float)
         return -np.inf, np.inf
     residuals = np.bincount(codes, weights=values - mean)
     deviation = np.sqrt(count / (count - 1) * (residuals**2).sum()) / len(values)
-    reach = float(norm.ppf((1 + confidence) / 2) * deviation)
+    reach = float(NormalDist().inv_cdf((1 + confidence) / 2) * deviation)
     return mean - reach, mean + reach

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from models.comparisons import NDCG, Comparison, pairs, parts
 from models.settings import GateSettings
-from models.window_scores import WindowScores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.window_scores import WindowScores
 
 ERROR_RATE = 0.05
 """Chance that a model without any loss is refused for a loss in a segment, over all segments together."""
@@ -50,11 +53,11 @@ class GateDecision:
 
 
 def decide(
-    candidate: WindowScores,
-    rival: WindowScores,
+    candidate: "WindowScores",
+    rival: "WindowScores",
     ranked: np.ndarray,
     users: np.ndarray,
-    segments: pd.DataFrame,
+    segments: "pd.DataFrame",
     onnx_max_abs_diff: float,
     adversarial_faults: Sequence[str],
     settings: GateSettings,
@@ -114,7 +117,7 @@ def decide(
 
 
 def _uncomparable(
-    candidate: WindowScores, rival: WindowScores, ranked: np.ndarray, settings: GateSettings
+    candidate: "WindowScores", rival: "WindowScores", ranked: np.ndarray, settings: GateSettings
 ) -> list[str]:
     found = []
     for scores in (candidate, rival):
@@ -132,11 +135,11 @@ def _uncomparable(
 
 
 def _compare(
-    candidate: WindowScores,
-    rival: WindowScores,
+    candidate: "WindowScores",
+    rival: "WindowScores",
     ranked: np.ndarray,
     users: np.ndarray,
-    segments: pd.DataFrame,
+    segments: "pd.DataFrame",
     settings: GateSettings,
 ) -> tuple[tuple[Comparison, ...], tuple[Comparison, ...]]:
     ranking, rating = pairs(candidate, rival, ranked, users)

@@ -1,12 +1,16 @@
 """Which groups an event belongs to: those in which a model is judged, and those whom it must treat alike."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from models.metrics import interval
-from models.window_scores import WindowScores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from models.window_scores import WindowScores
 
 NOT_GIVEN = "not given"
 """Group of the events whose value is missing."""
@@ -14,7 +18,7 @@ NOT_GIVEN = "not given"
 AGE_EDGES = (0.0, 25.0, 35.0, 45.0, 55.0, float("inf"))
 """Decades around the ages at which most people rent."""
 
-AGE_GROUPS = ("under 25", "25 to 34", "35 to 44", "45 to 54", "55 and over")
+AGE_GROUPS = ("24 or younger", "25 to 34", "35 to 44", "45 to 54", "55 or older")
 
 USER, RENTAL, PURPOSE, AGE_GROUP, BODY_TYPE = "user", "rental", "purpose", "age group", "body type"
 
@@ -22,7 +26,9 @@ FAIRNESS = (AGE_GROUP, BODY_TYPE)
 """The groups by what a person is, not by what was rented."""
 
 
-def segments(events: pd.DataFrame, train_events: pd.DataFrame, age: str, body_type: str) -> pd.DataFrame:
+def segments(
+    events: "pd.DataFrame", train_events: "pd.DataFrame", age: str, body_type: str
+) -> "pd.DataFrame":
     """Name each event's group in every partition.
 
     Args:
@@ -34,6 +40,8 @@ def segments(events: pd.DataFrame, train_events: pd.DataFrame, age: str, body_ty
     Returns:
         Text [events, partitions], with ``NOT_GIVEN`` for missing values.
     """
+    import pandas as pd
+
     found = pd.DataFrame(index=events.index)
     for name, column in ((USER, "user_id"), (RENTAL, "rental_id")):
         known = events[column].astype(str).isin(set(train_events[column].astype(str)))
@@ -61,7 +69,7 @@ class GroupFigures:
 
 
 def group_figures(
-    scores: WindowScores, ranked: np.ndarray, users: np.ndarray, groups: pd.DataFrame
+    scores: "WindowScores", ranked: np.ndarray, users: np.ndarray, groups: "pd.DataFrame"
 ) -> tuple[GroupFigures, ...]:
     """Measure a model in every group of every partition.
 

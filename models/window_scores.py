@@ -30,9 +30,8 @@ class Window:
         """Place the events in the snapshots.
 
         Raises:
-            ColumnError: a frame lacks columns or rows.
+            ColumnError: the catalogue lacks columns or rows.
         """
-        columns.check_events(events)
         self.events = events.reset_index(drop=True)
         self.snapshots = Catalogues(catalogues, columns)
         self._numbers, self._positions = self.snapshots.locate(self.events)

@@ -1,0 +1,125 @@
+"""The gate of the training flow: the candidate and its rival on the same days, and what is decided."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from flows.training import TrainingSet, feature_columns, split
+from models.gate import GateDecision
+from models.segments import GroupFigures
+from models.settings import GateSettings
+
+if TYPE_CHECKING:
+    from models.recommender import Recommender
+    from models.registry import ModelVersion
+
+AGE, BODY_TYPE = "user_age", "user_segment"
+"""Features by which people are parted, to see whether all are served alike."""
+
+
+class RivalError(RuntimeError):
+    """The champion cannot be compared with; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A version, its network, and the time from which on it has not learnt."""
+
+    version: int
+    model: "Recommender"
+    fitted_until: pd.Timestamp
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The decision, the candidate's figures by group, and its exported graph."""
+
+    decision: GateDecision
+    groups: tuple[GroupFigures, ...]
+    onnx: bytes
+
+
+def gate(model: "Recommender", data: TrainingSet, settings: GateSettings) -> Gated:
+    """Export the model with the catalogue as of ``data.until``, and decide whether it becomes a version.
+
+    The window is the candidate's test days, without those from which the champion has learnt. All is scored
+    with the same features as of each event and the same catalogues, so that a fresher catalogue is no gain.
+
+    Raises:
+        RivalError: the champion's network cannot be read by this code.
+    """
+    from models.adversarial import adversarial_faults
+    from models.catalogues import utc
+    from models.export import export, parity
+    from models.gate import decide
+    from models.segments import group_figures, segments
+    from models.window_scores import Window, baseline_scores, model_scores
+
+    train, test = split(data)
+    rival = champion(data, settings)
+    if rival:
+        test = test[utc(test["event_timestamp"]) >= rival.fitted_until]
+    window = Window(test, data.catalogues, feature_columns())
+    users = window.events["user_id"].astype(str).to_numpy()
+    groups = segments(window.events, train, AGE, BODY_TYPE)
+    own = model_scores("the candidate", model, window)
+    other = (
+        model_scores(f"version {rival.version}", rival.model, window)
+        if rival
+        else baseline_scores("the baselines", window, train)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        onnx = export(model, data.latest, Path(folder) / "model.onnx")
+        decision = decide(
+            own,
+            other,
+            window.ranked,
+            users,
+            groups,
+            parity(model, data.latest, onnx, data.events.tail(settings.parity_rows)),
+            adversarial_faults(onnx),
+            settings,
+        )
+        return Gated(decision, group_figures(own, window.ranked, users, groups), onnx.read_bytes())
+
+
+def champion(data: TrainingSet, settings: GateSettings) -> Rival | None:
+    """Return the champion with the network that its graph was exported from; None where there is none.
+
+    Raises:
+        RivalError: the network cannot be read, or answers otherwise than the graph that serves.
+    """
+    from models.checkpoint import CheckpointError
+    from models.columns import ColumnError
+    from models.registry import CHAMPION, Registry, RegistryError
+
+    found = Registry().alias(CHAMPION) if settings.against == "champion" else None
+    if found is None:
+        return None
+    try:
+        return Rival(found.version, _network(found, data, settings), _fitted_until(found))
+    except (CheckpointError, ColumnError, RegistryError) as error:
+        raise RivalError(
+            f"the champion, version {found.version}, cannot be compared with: {error}; to compare with the "
+            "baselines instead, this once, set RENTALS_GATE_AGAINST=baselines"
+        ) from error
+
+
+def _network(found: "ModelVersion", data: TrainingSet, settings: GateSettings) -> "Recommender":
+    from models.checkpoint import FILE, CheckpointError, restore
+    from models.export import parity
+
+    checkpoint = restore(found.artifact(FILE).read_bytes())
+    checkpoint.model.encoding.columns.check_events(data.events)
+    requests = data.events.tail(settings.parity_rows)
+    difference = parity(checkpoint.model, checkpoint.catalogue, found.path, requests)
+    if not difference < settings.parity_limit:
+        raise CheckpointError(f"its network differs by {difference:.1e} from the graph that serves")
+    return checkpoint.model
+
+
+def _fitted_until(found: "ModelVersion") -> pd.Timestamp:
+    return pd.Timestamp(found.lineage["fitted_until"]).tz_convert("UTC")
