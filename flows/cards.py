@@ -63,7 +63,8 @@ def gate_card(decision: "GateDecision") -> list[Any]:
         *[Markdown(f"- {reason}") for reason in decision.reasons],
         Markdown(
             f"Paired differences to {decision.rival} on {decision.events:,} events, above zero where the "
-            f"model is better. The ONNX graph differs from PyTorch by at most {decision.onnx_max_abs_diff:.1e}."
+            "model is better. The ONNX graph differs from PyTorch by at most "
+            f"{decision.onnx_max_abs_diff:.1e}."
         ),
         Table(
             headers=["figure", "segment", "events", "model", "rival", "gain [interval]", "margin"],

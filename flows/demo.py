@@ -240,7 +240,7 @@ def _register_damaged(version: int) -> int:
     warning = (
         f"version {version} whose weights the demo overwrote with NaN; the figures are of version {version}"
     )
-    gate = replace(card.gate, passed=False, reasons=(f"the demo went around the gate: {warning}",))
+    gate = replace(card.gate, passed=False, reasons=(f"it went around the gate: {warning}",))
     approved = (approval("registered", "the demo, around the gate", (warning,)),)
     with tempfile.TemporaryDirectory() as folder:
         path = corrupt(good.path, Path(folder) / "model.onnx")
