@@ -220,10 +220,14 @@ def _roll_out(version: int, entry: dict[str, Any], summary: Summary, card: str) 
 
 
 def _model_card(version: int) -> str:
+    """Put the card where it opens without MLflow, and return where it is."""
     from models import card
     from models.registry import Registry
 
-    return str(Registry().get(version).artifact(f"{card.FOLDER}/{card.HTML}"))
+    path = FlowSettings().home / "cards" / f"model-card-v{version}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Registry().get(version).artifact(f"{card.FOLDER}/{card.HTML}"), path)
+    return str(path)
 
 
 def _register_damaged(version: int) -> int:

@@ -54,6 +54,11 @@ class Figure:
     interval: tuple[float, float]
     baselines: dict[str, float]
 
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """The baselines in words."""
+        return tuple(f"{name} {value:.4f}" for name, value in self.baselines.items())
+
 
 @dataclass(frozen=True)
 class Approval:

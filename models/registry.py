@@ -15,9 +15,10 @@ from models.card import Approval, ModelCard
 from models.evaluation import Evaluation
 from models.settings import ModelSettings
 
-# MLflow reads these when it is imported: nothing is reported to anybody.
+# MLflow reads these when it is imported: nothing is reported to anybody, and no bar is drawn into logs.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 if TYPE_CHECKING:
     from mlflow import ActiveRun, MlflowClient

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 import torch
 
-from models.evaluate import evaluate
 from models.segments import group_figures, segments
 from models.window_scores import Window, baseline_scores, model_scores
 
@@ -13,11 +12,6 @@ from models.window_scores import Window, baseline_scores, model_scores
 @pytest.fixture(scope="module")
 def window(market, columns):
     return Window(market.test, market.catalogues, columns)
-
-
-@pytest.fixture(scope="module")
-def evaluation(model, market):
-    return evaluate(model, market.test, market.catalogues, market.train)
 
 
 def test_their_means_are_the_figures_of_the_evaluation(window, model, market, evaluation):
