@@ -155,7 +155,6 @@ def _card(
     hyperparameters: dict[str, Any],
 ) -> "ModelCard":
     from models.card import ModelCard, approval, figures_of
-    from models.settings import GateSettings
 
     train, _ = split(data)
     return ModelCard(
@@ -174,7 +173,6 @@ def _card(
         groups=gated.groups,
         gate=gated.decision,
         approvals=(approval("challenger", "the gate of the training flow", gated.decision.reasons),),
-        large_group_events=GateSettings(**gated.decision.thresholds).large_segment_events,
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from math import hypot
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -20,6 +21,9 @@ DATA, MARKDOWN, HTML, MATERIALS = "card.json", "card.md", "card.html", "bill_of_
 FILES = (DATA, MARKDOWN, HTML, MATERIALS)
 """What a complete card is made of."""
 
+
+LARGE_GROUP_EVENTS = 100
+"""Events from which on a group counts for the largest gap: below, the gap would be the noise of few people."""
 
 PURPOSE = (
     "Ranks the rentals of a marketplace for a user and a purpose, and predicts the rating (1..5) that the "
@@ -77,13 +81,18 @@ def approval(step: str, by: str, reasons: tuple[str, ...]) -> Approval:
 
 @dataclass(frozen=True)
 class Gap:
-    """The largest difference between two groups of a partition that are large enough to be judged."""
+    """The largest difference between two groups of a partition that are large enough.
+
+    The 95 % interval takes the groups as independent: each user is in one. The largest of several differences
+    is above zero by chance alone, so an interval that just excludes zero proves little.
+    """
 
     partition: str
     figure: str
     best: str
     worst: str
     difference: float
+    interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,6 @@ class ModelCard:
         gate: the decision that let it in.
         approvals: in order of time.
         warnings: what whoever reads the card must know first.
-        large_group_events: events from which on a group counts for the gaps.
     """
 
     version: int
@@ -116,7 +124,6 @@ class ModelCard:
     gate: GateDecision
     approvals: tuple[Approval, ...]
     warnings: tuple[str, ...] = ()
-    large_group_events: int = 300
 
     def approved(self, approved: Approval) -> "ModelCard":
         """Return the card with one more approval."""
@@ -129,16 +136,20 @@ class ModelCard:
 
     def _gaps(self, partition: str) -> Iterator[Gap]:
         large = [
-            one for one in self.groups if one.partition == partition and one.events >= self.large_group_events
+            one for one in self.groups if one.partition == partition and one.events >= LARGE_GROUP_EVENTS
         ]
-        errors = sorted((one.rmse, one.group) for one in large)
+        errors = sorted((one.rmse, one.rmse_interval, one.group) for one in large)
         lists = sorted(
-            ((one.ndcg_at_10, one.group) for one in large if one.ndcg_at_10 is not None), reverse=True
+            (-one.ndcg_at_10, one.ndcg_at_10_interval, one.group)
+            for one in large
+            if one.ndcg_at_10 is not None and one.ndcg_at_10_interval is not None
         )
         for figure, ordered in (("RMSE", errors), ("NDCG@10", lists)):
             if len(ordered) > 1:
-                (best, best_group), (worst, worst_group) = ordered[0], ordered[-1]
-                yield Gap(partition, figure, best_group, worst_group, abs(best - worst))
+                (best, best_ends, best_group), (worst, worst_ends, worst_group) = ordered[0], ordered[-1]
+                gap = worst - best
+                reach = hypot(*((ends[1] - ends[0]) / 2 for ends in (best_ends, worst_ends)))
+                yield Gap(partition, figure, best_group, worst_group, gap, (gap - reach, gap + reach))
 
     def to_json(self) -> str:
         """Return the card as data."""
@@ -166,7 +177,7 @@ class ModelCard:
         )
         environment.filters["interval"] = _interval
         return environment.get_template(f"card{suffix}").render(
-            card=self, purpose=PURPOSE, intended_use=INTENDED_USE, limits=LIMITS
+            card=self, purpose=PURPOSE, intended_use=INTENDED_USE, limits=LIMITS, large=LARGE_GROUP_EVENTS
         )
 
     def files(self) -> dict[str, str]:

@@ -96,9 +96,10 @@ class GateSettings(BaseSettings):
     """The rival: the champion, or the baselines while there is none. ``baselines`` leaves the champion out,
     as for the first training by code that cannot read the champion's weights any more."""
 
-    ranking_margin: float = Field(0.1, ge=0)
+    ranking_margin: float = Field(0.15, ge=0)
     """Share of the rival's NDCG@10 that a model which is better in ratings may at worst lose in ranking; the
-    end of the interval counts. Half of it would be inside the noise of some thousand events."""
+    end of the interval counts. Half the width of the interval is a tenth of the NDCG where the window has a
+    thousand events: with a margin below that, an equal ranking could not be told from a worse one."""
 
     rating_margin: float = Field(0.02, ge=0)
     """The same for the mean squared error of ratings: 1 % of the RMSE, which nobody notices."""

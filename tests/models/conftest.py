@@ -153,5 +153,4 @@ def card(model: Recommender, market: Market, evaluation: Evaluation) -> ModelCar
         groups=group_figures(own, window.ranked, users, groups),
         gate=decision,
         approvals=(approval("challenger", "the gate of the training flow", decision.reasons),),
-        large_group_events=100,
     )

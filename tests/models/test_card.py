@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from models.card import Approval, ModelCard
@@ -63,6 +64,7 @@ def test_gaps_are_between_the_best_and_the_worst_of_the_large_groups(card):
         ("age group", "NDCG@10", "young", "middle"),
     ]
     assert [gap.difference for gap in gaps] == pytest.approx([0.3, 0.02])
+    assert gaps[0].interval == pytest.approx((0.3 - np.hypot(0.5, 0.5), 0.3 + np.hypot(0.5, 0.5)))
 
 
 def test_the_page_opens_by_itself_and_runs_nothing(card):
