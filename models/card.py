@@ -23,7 +23,7 @@ FILES = (DATA, MARKDOWN, HTML, MATERIALS)
 
 
 LARGE_GROUP_EVENTS = 100
-"""Events from which on a group counts for the largest gap: below, the gap would be the noise of few people."""
+"""Events from which on a group counts for the largest gap: below, a gap is the noise of a few people."""
 
 PURPOSE = (
     "Ranks the rentals of a marketplace for a user and a purpose, and predicts the rating (1..5) that the "

@@ -25,7 +25,7 @@ EVENTS, USERS, RENTALS = 3000, 300, 40
 
 
 def market(seed: int = 0) -> TrainingSet:
-    """Half a year in which a segment rents from its own half of the catalogue, and rentals differ in quality.
+    """Half a year in which a segment rents from its own half of the catalogue, and the older rate better.
 
     All other features are noise, whichever the feature service names.
     """
@@ -33,7 +33,6 @@ def market(seed: int = 0) -> TrainingSet:
     user, segment = draw.integers(USERS, size=EVENTS), draw.integers(2, size=USERS)
     own = draw.random(EVENTS) < 0.9
     rental = draw.integers(RENTALS // 2, size=EVENTS) + RENTALS // 2 * (segment[user] == own)
-    quality = draw.normal(0, 0.7, RENTALS)
     when = UNTIL - pd.to_timedelta(np.sort(draw.integers(1, 180, EVENTS))[::-1], unit="D")
     numbers = {name: draw.normal(30, 10, EVENTS) for name in (*columns.user_numeric, *columns.rental_numeric)}
     events = pd.DataFrame(
@@ -44,7 +43,7 @@ def market(seed: int = 0) -> TrainingSet:
             "rental_id": [f"r{n}" for n in rental],
             "user_segment": np.array(["tall", "short"])[segment[user]],
             "purpose": "work",
-            "rating": np.clip(np.round(3 + quality[rental] + draw.normal(0, 0.5, EVENTS)), 1, 5),
+            "rating": np.clip(numbers["user_age"] / 10 + draw.normal(0, 0.5, EVENTS), 1, 5),
             "event_timestamp": when,
             "arrived_at": when,
         }
@@ -113,9 +112,7 @@ def test_the_first_model_is_a_challenger_with_its_card_and_network(champion, reg
     assert champion.artifact("gate.json").is_file() and champion.artifact(FILE).is_file()
 
 
-def test_an_equal_model_is_refused_and_leaves_a_run_but_no_version(
-    champion, registry, good, data, evaluation
-):
+def test_an_equal_model_leaves_a_run_and_no_version(champion, registry, good, data, evaluation):
     gated = gate(good, data, SETTINGS)
     assert gated.decision.figures[0].gain == gated.decision.figures[1].gain == 0
     assert f"not better than version {champion.version} outside noise" in str(gated.decision)
@@ -141,7 +138,7 @@ def test_what_the_champion_learnt_from_is_no_part_of_the_window(champion, good, 
     earlier = replace(data, test_from=data.test_from - 20 * DAY)
     after = (data.events["event_timestamp"] >= data.test_from).sum()
     assert gate(good, earlier, SETTINGS).decision.events == after
-    past = replace(data, until=UNTIL - 61 * DAY, test_from=UNTIL - 121 * DAY)
+    past = replace(data, until=UNTIL - 62 * DAY, test_from=UNTIL - 122 * DAY)
     past = replace(
         past,
         events=data.events[data.events["event_timestamp"] < past.until],
@@ -159,9 +156,7 @@ def test_a_champion_that_this_code_cannot_read_is_named_with_the_remedy(champion
         raise AttributeError("no class Tower")
 
     monkeypatch.setattr(module.torch, "load", other_code)
-    with pytest.raises(
-        RivalError, match=rf"version {champion.version}.*Tower.*RENTALS_GATE_AGAINST=baselines"
-    ):
+    with pytest.raises(RivalError, match=rf"version {champion.version}.*Tower.*RENTALS_GATE_AGAINST"):
         gate(None, data, SETTINGS)
 
 
@@ -170,7 +165,7 @@ def test_a_champion_whose_network_is_not_what_serves_is_no_rival(champion, good,
 
     other = module.Checkpoint(trained(data, epochs=1), data.latest)
     monkeypatch.setattr(module, "restore", lambda _: other)
-    with pytest.raises(RivalError, match="differs by .* from the graph that serves"):
+    with pytest.raises(RivalError, match=r"differs by .* from the graph that serves"):
         gate(good, data, SETTINGS)
 
 
