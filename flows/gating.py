@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from flows.parameters import CHAMPION
 from flows.training import TrainingSet, feature_columns, split
 from models.gate import GateDecision
 from models.segments import GroupFigures
@@ -42,11 +43,17 @@ class Gated:
     onnx: bytes
 
 
-def gate(model: "Recommender", data: TrainingSet, settings: GateSettings) -> Gated:
+def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSettings) -> Gated:
     """Export the model with the catalogue as of ``data.until``, and decide whether it becomes a version.
 
     The window is the candidate's test days, without those from which the champion has learnt. All is scored
     with the same features as of each event and the same catalogues, so that a fresher catalogue is no gain.
+
+    Args:
+        model: the candidate, fitted on the events before its test days.
+        data: what it was trained on, test days included.
+        against: ``CHAMPION``, or ``BASELINES`` to leave a champion out.
+        settings: margins and limits.
 
     Raises:
         RivalError: the champion's network cannot be read by this code.
@@ -59,7 +66,7 @@ def gate(model: "Recommender", data: TrainingSet, settings: GateSettings) -> Gat
     from models.window_scores import Window, baseline_scores, model_scores
 
     train, test = split(data)
-    rival = champion(data, settings)
+    rival = champion(data, settings) if against == CHAMPION else None
     if rival:
         test = test[utc(test["event_timestamp"]) >= rival.fitted_until]
     window = Window(test, data.catalogues, feature_columns())
@@ -94,9 +101,9 @@ def champion(data: TrainingSet, settings: GateSettings) -> Rival | None:
     """
     from models.checkpoint import CheckpointError
     from models.columns import ColumnError
-    from models.registry import CHAMPION, Registry, RegistryError
+    from models.registry import Registry, RegistryError
 
-    found = Registry().alias(CHAMPION) if settings.against == "champion" else None
+    found = Registry().alias(CHAMPION)
     if found is None:
         return None
     try:
@@ -104,7 +111,7 @@ def champion(data: TrainingSet, settings: GateSettings) -> Rival | None:
     except (CheckpointError, ColumnError, RegistryError) as error:
         raise RivalError(
             f"the champion, version {found.version}, cannot be compared with: {error}; to compare with the "
-            "baselines instead, this once, set RENTALS_GATE_AGAINST=baselines"
+            "baselines this once, train by `python flows/train.py run --against baselines`"
         ) from error
 
 

@@ -17,15 +17,19 @@ class TrainFlow(FlowSpec):
 
     until = Parameter("until", default="", help="day before which ratings count; empty: as the features")
     reason = Parameter("reason", default="by hand", help="why this training runs; kept with the version")
+    against = Parameter(
+        "against", default="champion", help="rival at the gate; baselines leaves the champion out"
+    )
 
     @step
     def start(self):
         """Build the training set."""
         from feature_repo.settings import FeatureSettings
-        from flows.parameters import day
+        from flows.parameters import day, rival
         from flows.settings import FlowSettings
         from flows.training import training_set
 
+        self.rival = rival(self.against)
         self.data = training_set(FeatureSettings(), FlowSettings(), day(self.until, "until"))
         self.events = len(self.data.events)
         print(f"{self.events} events and {len(self.data.catalogues)} catalogue rows")
@@ -66,7 +70,7 @@ class TrainFlow(FlowSpec):
         from flows.gating import gate
         from models.settings import GateSettings
 
-        self.gated = gate(self.model, self.data, GateSettings())
+        self.gated = gate(self.model, self.data, self.rival, GateSettings())
         current.card.extend(gate_card(self.gated.decision))
         self.next(self.register)
 

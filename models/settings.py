@@ -1,7 +1,7 @@
 """Settings of training and of the registry, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -91,10 +91,6 @@ class GateSettings(BaseSettings):
     """What a trained model must show before it is registered. Each limit names its reason."""
 
     model_config = SettingsConfigDict(env_prefix="RENTALS_GATE_", frozen=True)
-
-    against: Literal["champion", "baselines"] = "champion"
-    """The rival: the champion, or the baselines while there is none. ``baselines`` leaves the champion out,
-    as for the first training by code that cannot read the champion's weights any more."""
 
     ranking_margin: float = Field(0.15, ge=0)
     """Share of the rival's NDCG@10 that a model which is better in ratings may at worst lose in ranking; the

@@ -9,6 +9,7 @@ import pytest
 
 from flows.deployment import roll_out, serve
 from flows.gating import RivalError, gate
+from flows.parameters import BASELINES, CHAMPION
 from flows.training import TrainingSet, feature_columns, publish, split
 from models.card import approval
 from models.checkpoint import FILE
@@ -93,7 +94,7 @@ def registry(tmp_path_factory):
 @pytest.fixture(scope="module")
 def champion(registry, good, data, evaluation):
     """The good model, gated against the baselines, published and promoted."""
-    gated = gate(good, data, SETTINGS)
+    gated = gate(good, data, CHAMPION, SETTINGS)
     version = publish(good, evaluation, data, gated, "TrainFlow/first", "a test")
     assert version, gated.decision
     found = registry.get(version)
@@ -113,7 +114,7 @@ def test_the_first_model_is_a_challenger_with_its_card_and_network(champion, reg
 
 
 def test_an_equal_model_leaves_a_run_and_no_version(champion, registry, good, data, evaluation):
-    gated = gate(good, data, SETTINGS)
+    gated = gate(good, data, CHAMPION, SETTINGS)
     assert gated.decision.figures[0].gain == gated.decision.figures[1].gain == 0
     assert f"not better than version {champion.version} outside noise" in str(gated.decision)
     assert publish(good, evaluation, data, gated, "TrainFlow/equal", "a test") is None
@@ -129,7 +130,7 @@ def test_an_equal_model_leaves_a_run_and_no_version(champion, registry, good, da
 
 def test_a_model_that_learnt_next_to_nothing_is_refused(champion, data):
     poor = trained(data, epochs=1, ranking_learning_rate=1e-6, rating_learning_rate=1e-6)
-    decision = gate(poor, data, SETTINGS).decision
+    decision = gate(poor, data, CHAMPION, SETTINGS).decision
     assert not decision.passed and "may be worse than" in str(decision)
 
 
@@ -137,14 +138,14 @@ def test_what_the_champion_learnt_from_is_no_part_of_the_window(champion, good, 
     """The champion learnt until the 60th day before the end; the candidate's test begins 20 days earlier."""
     earlier = replace(data, test_from=data.test_from - 20 * DAY)
     after = (data.events["event_timestamp"] >= data.test_from).sum()
-    assert gate(good, earlier, SETTINGS).decision.events == after
+    assert gate(good, earlier, CHAMPION, SETTINGS).decision.events == after
     past = replace(data, until=UNTIL - 62 * DAY, test_from=UNTIL - 122 * DAY)
     past = replace(
         past,
         events=data.events[data.events["event_timestamp"] < past.until],
         catalogues=data.catalogues.replace({"snapshot_at": {UNTIL: past.until}}),
     )
-    decision = gate(good, past, SETTINGS).decision
+    decision = gate(good, past, CHAMPION, SETTINGS).decision
     assert decision.reasons[0].startswith("the window has 0 events")
     assert not decision.figures
 
@@ -156,8 +157,8 @@ def test_a_champion_that_this_code_cannot_read_is_named_with_the_remedy(champion
         raise AttributeError("no class Tower")
 
     monkeypatch.setattr(module.torch, "load", other_code)
-    with pytest.raises(RivalError, match=rf"version {champion.version}.*Tower.*RENTALS_GATE_AGAINST"):
-        gate(None, data, SETTINGS)
+    with pytest.raises(RivalError, match=rf"version {champion.version}.*Tower.*--against baselines"):
+        gate(None, data, CHAMPION, SETTINGS)
 
 
 def test_a_champion_whose_network_is_not_what_serves_is_no_rival(champion, good, data, monkeypatch):
@@ -166,11 +167,11 @@ def test_a_champion_whose_network_is_not_what_serves_is_no_rival(champion, good,
     other = module.Checkpoint(trained(data, epochs=1), data.latest)
     monkeypatch.setattr(module, "restore", lambda _: other)
     with pytest.raises(RivalError, match=r"differs by .* from the graph that serves"):
-        gate(good, data, SETTINGS)
+        gate(good, data, CHAMPION, SETTINGS)
 
 
 def test_the_champion_can_be_left_out(champion, good, data):
-    decision = gate(good, data, SETTINGS.model_copy(update={"against": "baselines"})).decision
+    decision = gate(good, data, BASELINES, SETTINGS).decision
     assert decision.passed and decision.rival == "the baselines"
 
 
