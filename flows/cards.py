@@ -7,6 +7,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from flows.training import TrainingSet
     from models.evaluation import Evaluation
+    from models.gate import GateDecision
     from monitoring.drift_report import DriftReport
     from serving.rollout import RolloutOutcome
 
@@ -49,6 +50,37 @@ def training_card(evaluation: "Evaluation", data: "TrainingSet", reason: str) ->
         _chart(_rating_chart(evaluation)),
         Markdown("## Calibration: what was predicted and what was given, by tenths of the predictions"),
         _chart(_calibration_chart(evaluation)),
+    ]
+
+
+def gate_card(decision: "GateDecision") -> list[Any]:
+    """Whether the model becomes a version, why, and the paired figures behind it."""
+    from metaflow.cards import Markdown, Table
+
+    compared = [*decision.figures, *decision.segments]
+    return [
+        Markdown(f"# The gate {'let the model pass' if decision.passed else 'refused the model'}"),
+        *[Markdown(f"- {reason}") for reason in decision.reasons],
+        Markdown(
+            f"Paired differences to {decision.rival} on {decision.events:,} events, above zero where the "
+            "model is better. The ONNX graph differs from PyTorch by at most "
+            f"{decision.onnx_max_abs_diff:.1e}."
+        ),
+        Table(
+            headers=["figure", "segment", "events", "model", "rival", "gain [interval]", "margin"],
+            data=[
+                [
+                    one.figure,
+                    one.segment,
+                    f"{one.events:,}",
+                    f"{one.candidate:.4f}",
+                    f"{one.rival:.4f}",
+                    _figure(one.gain, one.interval),
+                    f"{one.margin:.4f}",
+                ]
+                for one in compared
+            ],
+        ),
     ]
 
 

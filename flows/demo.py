@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from feature_repo import lake, readers, store
 from feature_repo.settings import FeatureSettings
 from flows import deployment
 from flows.ingest import ingest
+from flows.parameters import BASELINES
 from flows.runs import save_card, start
 from flows.settings import FlowSettings
 from flows.story import Story, story_of
@@ -22,12 +24,17 @@ CANARY_SHARE = 10
 """Percent of the traffic that a retrained model gets before it is trusted."""
 
 
+class DemoError(RuntimeError):
+    """The story cannot be told with this data; the message says why."""
+
+
 def demo(data: str) -> Summary:
     """Run the demo on the dataset behind ``data`` and write ``demo.json``.
 
     Raises:
         SourceError, LakeError: the data cannot be read or there is no room; nothing was changed.
         FlowFailedError: a flow failed; what was written before it stays.
+        DemoError: the gate refused the first model.
     """
     home, began = FlowSettings().home, time.monotonic()
     lake.check_room(home)
@@ -89,24 +96,34 @@ def _features(summary: Summary, what: str, data: str, since: str, until: str) ->
 
 def _train(summary: Summary, story: Story) -> int:
     with summary.stage("train, export, register (Metaflow, Lightning, ONNX, MLflow)") as entry:
-        run = start("train", until=f"{story.first:%Y-%m-%d}", reason="first model of the demo")
-        evaluation, published = run.data.evaluation, run.data.published
+        # A champion of an earlier demo has learnt from what is still to come in this one.
+        run = start(
+            "train",
+            until=f"{story.first:%Y-%m-%d}",
+            reason="first model of the demo",
+            against=BASELINES,
+        )
+        evaluation, decision, version = run.data.evaluation, run.data.gated.decision, run.data.version
+        if version is None:
+            raise DemoError(f"nothing can be served: the first model did not pass the gate, {decision}")
         summary.model = {
             "rmse": evaluation.rmse,
             "rmse_interval": evaluation.rmse_interval,
             "ndcg_at_10": evaluation.ndcg_at_10,
             "ndcg_at_10_interval": evaluation.ndcg_at_10_interval,
             "baselines": evaluation.baselines,
-            "onnx_max_abs_diff": published.onnx_max_abs_diff,
-            "version": published.version,
+            "onnx_max_abs_diff": decision.onnx_max_abs_diff,
+            "version": version,
+            "gate": decision.to_dict(),
             "events": run.data.events,
             "test_events": evaluation.events,
         }
         entry |= {
             name: summary.model[name] for name in ("version", "rmse", "ndcg_at_10", "onnx_max_abs_diff")
         }
+        entry["gate"] = str(decision)
         summary.urls["training card"] = save_card(run, "evaluate")
-    return published.version
+    return version
 
 
 def _serve(summary: Summary, version: int) -> str:
@@ -143,7 +160,8 @@ def _recommend(summary: Summary, api_url: str, story: Story) -> None:
         entry |= {"user_id": user_id, "rentals": len(answer.items)}
 
 
-def _drift(summary: Summary, story: Story) -> int:
+def _drift(summary: Summary, story: Story) -> int | None:
+    """Monitor and train again; None where the gate refused what was trained."""
     with summary.stage("drift: monitor, and retrain where something moved") as entry:
         run = start("monitor", until=f"{story.second:%Y-%m-%d}")
         report, version = run.data.report, run.data.new_version
@@ -152,32 +170,39 @@ def _drift(summary: Summary, story: Story) -> int:
             "features": report.drifted,
             "report": report.to_dict(),
         }
-        entry |= {"features": report.drifted, "retrained_version": version}
+        entry["features"] = report.drifted
+        gate = run.data.gate
+        if not report.drifted:
+            print("no drift was found: the canary shows a training by hand instead")
+            trained = start("train", until=f"{story.second:%Y-%m-%d}", reason="canary of the demo").data
+            version, gate = trained.version, str(trained.gated.decision)
+        entry |= {"retrained_version": version, "gate": gate}
+        summary.drift["gate"] = gate
         summary.urls["drift card"] = save_card(run, "start")
-    if version is None:
-        print("no drift was found: the canary shows a training by hand instead")
-        version = start("train", until=f"{story.second:%Y-%m-%d}", reason="canary of the demo").data.version
     return version
 
 
-def _canary(summary: Summary, api_url: str, story: Story, champion: int, retrained: int) -> None:
+def _canary(summary: Summary, api_url: str, story: Story, champion: int, retrained: int | None) -> None:
     events = lake.read(FeatureSettings().lake, "ratings")
     people = events[events["event_timestamp"] >= story.second]
+    promoted = None
     with replaying(api_url, people) as traffic:
-        with summary.stage(
-            f"canary: version {retrained} gets {CANARY_SHARE} %, then all or nothing"
-        ) as entry:
-            promoted = _roll_out(retrained, entry, summary, "rollout card")
+        if retrained is not None:
+            with summary.stage(
+                f"canary: version {retrained} gets {CANARY_SHARE} %, then all or nothing"
+            ) as entry:
+                promoted = _roll_out(retrained, entry, summary, "rollout card")
         retried = traffic.retried
-        serving = retrained if promoted.promoted else champion
+        serving = retrained if retrained and promoted and promoted.promoted else champion
+        summary.urls["model card"] = _model_card(serving)
         broken = _register_damaged(serving)
         with summary.stage(f"canary: version {broken} is damaged on purpose") as entry:
             rolled_back = _roll_out(broken, entry, summary, "rollback card")
     summary.canary = {
         "requested_share": CANARY_SHARE / 100,
-        "measured_share": promoted.measured_share,
-        "promoted_version": retrained if promoted.promoted else None,
-        "promotion_reasons": promoted.reasons,
+        "measured_share": promoted.measured_share if promoted else None,
+        "promoted_version": serving if serving != champion else None,
+        "promotion_reasons": promoted.reasons if promoted else [summary.drift["gate"]],
         "rolled_back_version": None if rolled_back.promoted else broken,
         "rollback_reasons": rolled_back.reasons,
         "requests": traffic.requests,
@@ -201,17 +226,42 @@ def _roll_out(version: int, entry: dict[str, Any], summary: Summary, card: str) 
     return outcome
 
 
+def _model_card(version: int) -> str:
+    """Put the card where it opens without MLflow, and return where it is."""
+    from models import card
+    from models.registry import Registry
+
+    path = FlowSettings().home / "cards" / f"model-card-v{version}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Registry().get(version).artifact(f"{card.FOLDER}/{card.HTML}"), path)
+    return str(path)
+
+
 def _register_damaged(version: int) -> int:
-    """Register a copy of ``version`` with damaged weights, past the checks that would have stopped it."""
+    """Register a copy of ``version`` with damaged weights, past the gate that would have refused it.
+
+    Its card says so: without one the rollout would not even begin.
+    """
+    from models.card import approval
     from models.registry import Registry
     from models.sabotage import corrupt
 
     registry = Registry()
-    good = registry.get(version)
+    good, card = registry.get(version), registry.card(version)
+    warning = (
+        f"version {version} whose weights the demo overwrote with NaN; the figures are of version {version}"
+    )
+    gate = replace(card.gate, passed=False, reasons=(f"it went around the gate: {warning}",))
+    approved = (approval("registered", "the demo, around the gate", (warning,)),)
     with tempfile.TemporaryDirectory() as folder:
         path = corrupt(good.path, Path(folder) / "model.onnx")
         lineage = {"reason": f"version {version}, damaged by the demo", "dataset": good.lineage["dataset"]}
-        return registry.register(path, None, lineage)
+        return registry.register(
+            path,
+            None,
+            lineage,
+            card=replace(card, lineage=lineage, gate=gate, approvals=approved, warnings=(warning,)),
+        )
 
 
 def _count(summary: Summary) -> None:

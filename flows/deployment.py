@@ -19,14 +19,23 @@ def stage(version: int) -> str:
 
 
 def serve(version: int) -> "RuntimeState":
-    """Serve one version with all the traffic, and make it the champion."""
-    from models.registry import Registry
+    """Serve one version with all the traffic, and make it the champion.
+
+    Raises:
+        RegistryError: it is not the champion yet and has no model card, so it cannot become it.
+    """
+    from models.card import approval
+    from models.registry import CHAMPION, Registry
     from serving import manifest, runtime
     from serving.settings import ServingSettings
 
-    settings = ServingSettings()
+    settings, registry = ServingSettings(), Registry()
+    promotes = CHAMPION not in registry.get(version).aliases
+    if promotes:
+        registry.card(version)
     state = runtime.apply(manifest.render({stage(version): 100}, settings), settings)
-    Registry().promote(version)
+    if promotes:
+        registry.promote(version, approval("champion", "by hand", ("all traffic at once, without a canary",)))
     return state
 
 
@@ -34,14 +43,17 @@ def roll_out(version: int, steps: tuple[int, ...]) -> "RolloutOutcome":
     """Let a registered version earn its traffic step by step; it is the champion if it does.
 
     Raises:
+        RegistryError: it has no model card, so it could not become the champion.
         RolloutError: nothing is served, or another rollout is running.
     """
+    from models.card import approval
     from models.registry import CHALLENGER, Registry
     from serving import runtime
     from serving.rollout import RolloutOutcome, rollout
     from serving.settings import ServingSettings
 
     settings, registry = ServingSettings(), Registry()
+    registry.card(version)
     predictor = stage(version)
     deployment = runtime.applied(settings)
     if deployment and deployment.weights == {predictor: 100}:
@@ -50,7 +62,7 @@ def roll_out(version: int, steps: tuple[int, ...]) -> "RolloutOutcome":
     else:
         outcome = rollout(version, steps=steps, settings=settings)
     if outcome.promoted:
-        registry.promote(version)
+        registry.promote(version, approval("champion", "the rollout", tuple(outcome.reasons)))
     elif CHALLENGER in registry.get(version).aliases:
         registry.remove_alias(CHALLENGER)
     return outcome

@@ -44,10 +44,11 @@ class MonitorFlow(FlowSpec):
         """Start the training where something moved."""
         from flows.runs import start
 
-        self.new_version = None
+        self.new_version = self.gate = None
         if self.report.drifted:
             reason = f"drift in {', '.join(self.report.drifted)}"
-            self.new_version = start("train", until=self.until, reason=reason).data.version
+            trained = start("train", until=self.until, reason=reason).data
+            self.new_version, self.gate = trained.version, str(trained.gated.decision)
         self.next(self.end)
 
     @step
@@ -55,6 +56,8 @@ class MonitorFlow(FlowSpec):
         """Say what happened."""
         if self.new_version:
             print(f"drift in {', '.join(self.report.drifted)}: trained version {self.new_version}")
+        elif self.gate:
+            print(f"drift in {', '.join(self.report.drifted)}: trained again, but the gate {self.gate}")
         else:
             print("no drift: nothing to do")
 

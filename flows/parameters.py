@@ -5,6 +5,9 @@ from itertools import pairwise
 
 import pandas as pd
 
+CHAMPION, BASELINES = "champion", "baselines"
+"""What a trained model can be compared with."""
+
 
 class ParameterError(ValueError):
     """A flow's parameter makes no sense; the message names the remedy."""
@@ -51,3 +54,14 @@ def shares(text: str) -> tuple[int, ...]:
     if len(steps) != len(parts) or not rises or steps[-1] != 100:
         raise ParameterError(f"--steps is {text!r}: give whole percents that rise to 100, such as 10,100")
     return steps
+
+
+def rival(text: str) -> str:
+    """Return ``CHAMPION`` or ``BASELINES``.
+
+    Raises:
+        ParameterError: it is neither.
+    """
+    if text not in (CHAMPION, BASELINES):
+        raise ParameterError(f"--against is {text!r}: give {CHAMPION} or {BASELINES}")
+    return text

@@ -105,6 +105,7 @@ def _loop(summary: Summary) -> str:
     return "\n".join(
         [
             f"Drift: {', '.join(drift['features']) if drift['detected'] else 'none'}",
+            f"Gate for the retrained model: {drift['gate']}",
             f"Canary: asked for {canary['requested_share']:.0%}, measured at Envoy "
             + (f"{measured:.1%}" if measured is not None else "nothing")
             + f"; promoted version {canary['promoted_version']}, "

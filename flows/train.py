@@ -10,21 +10,26 @@ class TrainFlow(FlowSpec):
     1. start: the point-in-time training set, through Feast.
     2. fit: the Lightning recommender, on all but the last days.
     3. evaluate: the last days, beside the baselines; the card shows it.
-    4. register: ONNX, parity with PyTorch, and a version in MLflow with its lineage.
-    5. end: say which version it is.
+    4. gate: ONNX, and whether it beats the champion and survives hostile requests; the card shows why.
+    5. register: what passed becomes a version in MLflow, with lineage and model card; a refused one does not.
+    6. end: say which version it is, or why there is none.
     """
 
     until = Parameter("until", default="", help="day before which ratings count; empty: as the features")
     reason = Parameter("reason", default="by hand", help="why this training runs; kept with the version")
+    against = Parameter(
+        "against", default="champion", help="rival at the gate; baselines leaves the champion out"
+    )
 
     @step
     def start(self):
         """Build the training set."""
         from feature_repo.settings import FeatureSettings
-        from flows.parameters import day
+        from flows.parameters import day, rival
         from flows.settings import FlowSettings
         from flows.training import training_set
 
+        self.rival = rival(self.against)
         self.data = training_set(FeatureSettings(), FlowSettings(), day(self.until, "until"))
         self.events = len(self.data.events)
         print(f"{self.events} events and {len(self.data.catalogues)} catalogue rows")
@@ -55,31 +60,43 @@ class TrainFlow(FlowSpec):
         train, test = split(self.data)
         self.evaluation = evaluate(self.model, test, self.data.catalogues, train)
         current.card.extend(training_card(self.evaluation, self.data, self.reason))
+        self.next(self.gate)
+
+    @card(type="blank")
+    @step
+    def gate(self):
+        """Decide whether the model becomes a version."""
+        from flows.cards import gate_card
+        from flows.gating import gate
+        from models.settings import GateSettings
+
+        self.gated = gate(self.model, self.data, self.rival, GateSettings())
+        current.card.extend(gate_card(self.gated.decision))
         self.next(self.register)
 
     @step
     def register(self):
-        """Export and register the model."""
+        """Register the model, or keep why it was refused."""
         from flows.training import publish
 
-        self.published = publish(
+        self.version = publish(
             self.model,
             self.evaluation,
             self.data,
+            self.gated,
             run=f"TrainFlow/{current.origin_run_id or current.run_id}",
             reason=self.reason,
         )
-        self.version = self.published.version
         self.next(self.end)
 
     @step
     def end(self):
-        """Say which version it is."""
-        print(
-            f"registered version {self.version}: RMSE {self.evaluation.rmse:.4f}, "
-            f"NDCG@10 {self.evaluation.ndcg_at_10:.4f}, "
-            f"ONNX within {self.published.onnx_max_abs_diff:.1e} of PyTorch"
-        )
+        """Say which version it is, or why there is none."""
+        figures = f"RMSE {self.evaluation.rmse:.4f}, NDCG@10 {self.evaluation.ndcg_at_10:.4f}"
+        if self.version is None:
+            print(f"no new version, the gate {self.gated.decision} ({figures})")
+        else:
+            print(f"registered version {self.version}: {figures}; the gate {self.gated.decision}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """What the training flow composes: the training set from Feast, its split, and the registered version."""
 
+import json
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,21 +22,10 @@ from flows.settings import CHECKOUT, FlowSettings
 from models.columns import Columns
 
 if TYPE_CHECKING:
+    from flows.gating import Gated
+    from models.card import ModelCard
     from models.evaluation import Evaluation
     from models.recommender import Recommender
-
-PARITY_ROWS = 10_000
-"""Real rows, the latest ones, on which the exported graphs are held against PyTorch."""
-
-HALF_ROWS = 2_000
-"""Real rows on which the loss of half precision is measured: its mean needs fewer."""
-
-PARITY_LIMIT = 1e-5
-"""Largest difference of a score or a predicted rating that single precision explains."""
-
-
-class ParityError(RuntimeError):
-    """The exported graph does not answer as the trained model does."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +44,11 @@ class TrainingSet:
     """The model learns from the events before it, and is tested on the others."""
 
     snapshot_hash: str
+
+    @property
+    def latest(self) -> pd.DataFrame:
+        """The catalogue as of ``until``."""
+        return self.catalogues[self.catalogues["snapshot_at"] == self.until]
 
 
 def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timestamp | None) -> TrainingSet:
@@ -125,61 +120,89 @@ def split(data: TrainingSet) -> tuple[pd.DataFrame, pd.DataFrame]:
     return earlier[utc(earlier["arrived_at"]) < data.test_from].reset_index(drop=True), test
 
 
-@dataclass(frozen=True)
-class Published:
-    """A registered version and how far its ONNX graph is from PyTorch (max abs difference)."""
-
-    version: int
-    onnx_max_abs_diff: float
-
-
 def publish(
-    model: "Recommender", evaluation: "Evaluation", data: TrainingSet, run: str, reason: str
-) -> Published:
-    """Export the model with the catalogue as of ``data.until``, prove parity, and register it as challenger.
+    model: "Recommender", evaluation: "Evaluation", data: TrainingSet, gated: "Gated", run: str, reason: str
+) -> int | None:
+    """Register what passed the gate as challenger, with its model card; keep the figures of what did not.
 
-    Raises:
-        ParityError: the exported graph does not answer as the model does.
+    Returns:
+        The version's number; None for a refused model, which is a run in MLflow and no version.
     """
-    from models.export import HALF_FILE, export_all
-    from models.inference import PAIRS_FILE
-    from models.parity import agreement, parity
+    from models.checkpoint import FILE, Checkpoint
+    from models.inference import MODEL_FILE
     from models.registry import CHALLENGER, Registry
 
-    settings = FeatureSettings()
-    catalogue = data.catalogues[data.catalogues["snapshot_at"] == data.until]
-    with tempfile.TemporaryDirectory() as folder:
-        onnx = export_all(model, catalogue, Path(folder))
-        difference = parity(model, catalogue, onnx, data.events.tail(PARITY_ROWS))
-        if not difference < PARITY_LIMIT:
-            raise ParityError(
-                f"the ONNX graph differs from PyTorch by {difference:.1e}, more than {PARITY_LIMIT:.0e}: "
-                "it must not be served; look at what the exporter made of the model's last change"
-            )
-        half = agreement(model, catalogue, onnx.with_name(HALF_FILE), data.events.tail(HALF_ROWS))
-        registry = Registry()
+    registry, lineage = Registry(), _lineage(data, gated, run, reason)
+    hyperparameters = model.hyperparameters.model_dump()
+    files = {"gate.json": json.dumps(gated.decision.to_dict(), indent=2).encode()}
+    if not gated.decision.passed:
+        registry.refuse(evaluation, lineage, hyperparameters, files)
+        return None
+    files[FILE] = Checkpoint(model, data.latest).to_bytes()
+    card = _card(evaluation, data, gated, lineage, hyperparameters)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name, content in gated.graphs.items():
+            (folder / name).write_bytes(content)
         version = registry.register(
-            onnx,
+            folder / MODEL_FILE,
             evaluation,
-            {
-                "dataset": lake.dataset_of(settings.lake),
-                "dataset_hash": data.snapshot_hash,
-                "feature_service": FEATURE_SERVICE,
-                "git_commit": _git_commit(),
-                "metaflow_run": run,
-                "onnx_max_abs_diff": difference,
-                "fp16_max_score_diff": half.score,
-                "fp16_max_rating_diff": half.rating,
-                "fp16_top_10_overlap": half.overlap,
-                "reason": reason,
-                "fitted_until": f"{data.test_from:%Y-%m-%d}",
-                "trained_until": f"{data.until:%Y-%m-%d}",
-            },
-            model.hyperparameters.model_dump(),
-            beside=[onnx.with_name(PAIRS_FILE), onnx.with_name(HALF_FILE)],
+            lineage,
+            hyperparameters,
+            card,
+            files,
+            beside=[folder / name for name in gated.graphs if name != MODEL_FILE],
         )
-        registry.set_alias(CHALLENGER, version)
-    return Published(version, difference)
+    registry.set_alias(CHALLENGER, version)
+    return version
+
+
+def _card(
+    evaluation: "Evaluation",
+    data: TrainingSet,
+    gated: "Gated",
+    lineage: dict[str, Any],
+    hyperparameters: dict[str, Any],
+) -> "ModelCard":
+    from models.card import ModelCard, approval, figures_of
+
+    train, _ = split(data)
+    return ModelCard(
+        version=0,
+        lineage={name: str(value) for name, value in lineage.items()},
+        events={
+            "ratings learnt from": len(train),
+            "users among them": train["user_id"].nunique(),
+            "rentals among them": train["rental_id"].nunique(),
+            "rentals in the catalogue": len(data.latest),
+        },
+        hyperparameters={name: str(value) for name, value in hyperparameters.items()},
+        test_events=evaluation.events,
+        ranked_events=evaluation.ranked_events,
+        figures=figures_of(evaluation),
+        groups=gated.groups,
+        gate=gated.decision,
+        approvals=(approval("challenger", "the gate of the training flow", gated.decision.reasons),),
+    )
+
+
+def _lineage(data: TrainingSet, gated: "Gated", run: str, reason: str) -> dict[str, Any]:
+    return {
+        "dataset": lake.dataset_of(FeatureSettings().lake),
+        "dataset_hash": data.snapshot_hash,
+        "feature_service": FEATURE_SERVICE,
+        "git_commit": _git_commit(),
+        "metaflow_run": run,
+        "onnx_max_abs_diff": gated.decision.onnx_max_abs_diff,
+        "fp16_max_score_diff": gated.half.score,
+        "fp16_max_rating_diff": gated.half.rating,
+        "fp16_top_10_overlap": gated.half.overlap,
+        "reason": reason,
+        "first_event": f"{data.events['event_timestamp'].min():%Y-%m-%d}",
+        "fitted_until": data.test_from.isoformat(),
+        "trained_until": f"{data.until:%Y-%m-%d}",
+        "gate": "passed" if gated.decision.passed else "refused",
+    }
 
 
 def _git_commit() -> str:

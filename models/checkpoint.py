@@ -1,50 +1,69 @@
-"""A trained recommender as a file, from which a later training goes on: numbers and text, no code."""
+"""A trained recommender with its catalogue as bytes: what the next training is compared with, or goes on from.
 
+They hold numbers and texts, and no code.
+"""
+
+import io
 import json
 import zipfile
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from models.encoding import Encoding
-from models.files import replacing
 from models.recommender import Recommender
 from models.settings import Hyperparameters
 
-ABOUT = "about"
-"""Name of the entry that says what the weights belong to; no weight is named so."""
+FILE = "checkpoint.npz"
+"""Its name among a version's artifacts."""
+
+ABOUT, CATALOGUE = "about", "catalogue"
+"""Names of the entries beside the weights: what these belong to, and a parquet file."""
 
 ENCODING = TypeAdapter(Encoding)
 
 
-class CheckpointError(ValueError):
-    """The file is no checkpoint of this code's recommender."""
+class CheckpointError(RuntimeError):
+    """The bytes are no recommender of this code; the message names the remedy."""
 
 
-def save(model: Recommender, path: Path) -> Path:
-    """Write ``model`` to ``path``, which appears whole or not at all."""
-    about = {
-        "encoding": ENCODING.dump_python(model.encoding, mode="json"),
-        "hyperparameters": model.hyperparameters.model_dump(),
-    }
-    weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **{ABOUT: np.array(json.dumps(about))} | weights)
-    return path
+@dataclass(frozen=True)
+class Checkpoint:
+    """A recommender and the catalogue snapshot with which it was exported."""
+
+    model: Recommender
+    catalogue: pd.DataFrame
+
+    def to_bytes(self) -> bytes:
+        """Return both as the bytes of numpy's ``npz``."""
+        about = {
+            "encoding": ENCODING.dump_python(self.model.encoding, mode="json"),
+            "hyperparameters": self.model.hyperparameters.model_dump(),
+        }
+        entries = {name: tensor.cpu().numpy() for name, tensor in self.model.state_dict().items()}
+        entries[ABOUT] = np.array(json.dumps(about))
+        entries[CATALOGUE] = np.frombuffer(self.catalogue.to_parquet(index=False), np.uint8)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **entries)
+        return buffer.getvalue()
 
 
-def load(path: Path) -> Recommender:
-    """Read what ``save`` wrote; the recommender is in evaluation mode, on the CPU.
+def restore(content: bytes) -> Checkpoint:
+    """Read what ``to_bytes`` wrote; the recommender is in evaluation mode, on the CPU.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or of another architecture.
+        CheckpointError: it is damaged, or of another architecture.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
             about = json.loads(str(stored[ABOUT]))
-            weights = {name: torch.from_numpy(stored[name]) for name in stored.files if name != ABOUT}
+            catalogue = pd.read_parquet(io.BytesIO(stored[CATALOGUE].tobytes()))
+            names = set(stored.files) - {ABOUT, CATALOGUE}
+            weights = {name: torch.from_numpy(stored[name]) for name in names}
         encoding = ENCODING.validate_python(about["encoding"])
         model = Recommender(
             encoding,
@@ -54,9 +73,12 @@ def load(path: Path) -> Recommender:
             Hyperparameters(**about["hyperparameters"]),
         )
         model.load_state_dict(weights)
-    # PyTorch tells of wrong names and shapes by RuntimeError.
-    except (OSError, KeyError, ValueError, ValidationError, zipfile.BadZipFile, RuntimeError) as error:
+    # PyTorch tells of wrong names and shapes by RuntimeError, numpy of an empty file by EOFError.
+    except (
+        *(EOFError, KeyError, OSError, RuntimeError, ValueError),
+        *(pa.ArrowException, ValidationError, zipfile.BadZipFile),
+    ) as error:
         raise CheckpointError(
-            f"{path} is no checkpoint of this recommender ({str(error)[:200]}): train without it"
+            f"the trained weights cannot be read by this code ({type(error).__name__}: {str(error)[:200]})"
         ) from error
-    return model.eval()
+    return Checkpoint(model.eval(), catalogue)

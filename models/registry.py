@@ -2,23 +2,27 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models import card as model_card
+from models.card import Approval, ModelCard
 from models.evaluation import Evaluation
 from models.inference import MODEL_FILE
 from models.settings import ModelSettings
 
-# MLflow reads these when it is imported: nothing is reported to anybody.
+# MLflow reads these when it is imported: nothing is reported to anybody, and no bar is drawn into logs.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from mlflow import ActiveRun, MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 CHAMPION = "champion"
@@ -44,6 +48,10 @@ class RegistryError(LookupError):
     """The registry has no such version or alias, or does not answer; the message names the remedy."""
 
 
+class NotRegisteredError(RegistryError):
+    """The registry answers, and has no such version or alias."""
+
+
 @dataclass(frozen=True)
 class ModelVersion:
     """One registered model.
@@ -54,6 +62,7 @@ class ModelVersion:
         lineage: dataset hash, feature service, commit and so on, as they were given.
         aliases: such as ``champion``.
         settings: where the registry is.
+        run_id: its run in MLflow, which holds its artifacts.
     """
 
     version: int
@@ -61,11 +70,30 @@ class ModelVersion:
     lineage: dict[str, str]
     aliases: tuple[str, ...]
     settings: ModelSettings
+    run_id: str
 
     @cached_property
     def path(self) -> Path:
         """The ONNX file on this machine, fetched when it is first asked for."""
         return download(f"models:/{self.settings.registered_model}/{self.version}", self.settings)
+
+    def artifact(self, name: str) -> Path:
+        """Return a file that was kept with the version, fetched to this machine.
+
+        Raises:
+            RegistryError: the version has none of this name.
+        """
+        import mlflow
+
+        missing = f"version {self.version} has no {name}; train a version again by `make train`"
+        with _asking(self.settings, missing):
+            try:
+                found = mlflow.artifacts.download_artifacts(
+                    run_id=self.run_id, artifact_path=name, tracking_uri=self.settings.tracking_uri
+                )
+            except OSError as error:
+                raise NotRegisteredError(missing) from error
+        return Path(found)
 
 
 def tracking_client(settings: ModelSettings) -> "MlflowClient":
@@ -100,12 +128,14 @@ class Registry:
         evaluation: Evaluation | None,
         lineage: Mapping[str, Any],
         hyperparameters: Mapping[str, Any] | None = None,
+        card: ModelCard | None = None,
+        files: Mapping[str, bytes] | None = None,
         beside: Iterable[Path] = (),
     ) -> int:
         """Log the model in MLflow's ONNX flavour and make it a new version, without any alias.
 
         A run of a flow makes one version: where the lineage's ``metaflow_run`` already has one, as when the
-        flow was killed after this and resumed, that version is returned and nothing is written.
+        flow was killed after this and resumed, that version is returned, with the card if it had none yet.
 
         Args:
             onnx_path: file written by ``models.export.export``.
@@ -113,35 +143,59 @@ class Registry:
             lineage: where it comes from; each becomes a parameter of the run and a tag of the version,
                 numbers (such as ``onnx_max_abs_diff``) also a metric.
             hyperparameters: how it was trained; each becomes a parameter of the run.
+            card: its model card, which gets the version's number; without one it can never be promoted.
+            files: contents of what else is kept with it, by name.
             beside: files which go with the model into its folder, such as the graph of pairs.
 
         Returns:
             The version's number.
         """
+        version = self._of_run(str(lineage[RUN])) if RUN in lineage else None
+        if version is None:
+            version = self._create(onnx_path, evaluation, lineage, hyperparameters or {}, files or {}, beside)
+        if card and self._missing(self.get(version)):
+            self._keep(self.get(version), replace(card, version=version))
+        return version
+
+    def refuse(
+        self,
+        evaluation: Evaluation,
+        lineage: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
+        files: Mapping[str, bytes],
+    ) -> None:
+        """Log the run of a model that is to be no version: its figures and ``files``, not the model."""
+        if RUN in lineage and self._client.search_runs(
+            [experiment(self._client, self.settings, EXPERIMENT)],
+            f"params.{RUN} = '{lineage[RUN]}'",
+            max_results=1,
+        ):
+            return
+        with self._run("refused", evaluation, lineage, hyperparameters, files):
+            pass
+
+    def _create(
+        self,
+        onnx_path: Path,
+        evaluation: Evaluation | None,
+        lineage: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        beside: Iterable[Path],
+    ) -> int:
         import mlflow
         import onnx
 
-        client = self._client
-        if RUN in lineage and (registered := self._of_run(str(lineage[RUN]))):
-            return registered
         model = onnx.load(onnx_path)
-        mlflow.set_tracking_uri(self.settings.tracking_uri)
-        with mlflow.start_run(
-            experiment_id=experiment(client, self.settings, EXPERIMENT), run_name=onnx_path.stem
-        ) as run:
-            mlflow.log_params({**lineage, **(hyperparameters or {})})
-            mlflow.log_metrics(_numbers(lineage))
-            if evaluation:
-                mlflow.log_metrics(_metrics(evaluation))
-                mlflow.log_dict(evaluation.to_dict(), "evaluation.json")
+        with self._run(onnx_path.stem, evaluation, lineage, hyperparameters, files) as run:
             # External data would split the weights from the graph; the file is to stay self-contained.
             logged = mlflow.onnx.log_model(
                 model, name="model", pip_requirements=REQUIREMENTS, save_as_external_data=False
             )
         for file in beside:
-            client.log_model_artifact(logged.model_id, str(file))
+            self._client.log_model_artifact(logged.model_id, str(file))
         self._ensure_model()
-        version = client.create_model_version(
+        version = self._client.create_model_version(
             self.settings.registered_model,
             logged.model_uri,
             run.info.run_id,
@@ -149,6 +203,33 @@ class Registry:
             model_id=logged.model_id,
         )
         return int(version.version)
+
+    @contextmanager
+    def _run(
+        self,
+        name: str,
+        evaluation: Evaluation | None,
+        lineage: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
+        files: Mapping[str, bytes],
+    ) -> Iterator["ActiveRun"]:
+        import mlflow
+
+        client = self._client
+        mlflow.set_tracking_uri(self.settings.tracking_uri)
+        with mlflow.start_run(
+            experiment_id=experiment(self._client, self.settings, EXPERIMENT), run_name=name
+        ) as run:
+            mlflow.log_params({**lineage, **hyperparameters})
+            mlflow.log_metrics(_numbers(lineage))
+            if evaluation:
+                mlflow.log_metrics(_metrics(evaluation))
+                mlflow.log_dict(evaluation.to_dict(), "evaluation.json")
+            with tempfile.TemporaryDirectory() as folder:
+                for file, content in files.items():
+                    (Path(folder) / file).write_bytes(content)
+                    client.log_artifact(run.info.run_id, str(Path(folder) / file))
+            yield run
 
     def get(self, version: int) -> ModelVersion:
         """Return a version by number.
@@ -167,10 +248,26 @@ class Registry:
         Raises:
             RegistryError: no version was promoted yet.
         """
-        remedy = "train one by `make train` and serve it by `python -m flows up --version N`"
-        with _asking(self.settings, f"there is no {CHAMPION} model yet; {remedy}"):
-            found = self._client.get_model_version_by_alias(self.settings.registered_model, CHAMPION)
-            return self._typed(found)
+        found = self.alias(CHAMPION)
+        if found is None:
+            raise NotRegisteredError(
+                f"there is no {CHAMPION} model yet; train one by `make train` and serve it by "
+                "`python -m flows up --version N`"
+            )
+        return found
+
+    def alias(self, alias: str) -> ModelVersion | None:
+        """Return the version that ``alias`` points at; None where it points at nothing.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
+        try:
+            with _asking(self.settings, f"{alias} points at no version"):
+                found = self._client.get_model_version_by_alias(self.settings.registered_model, alias)
+                return self._typed(found)
+        except NotRegisteredError:
+            return None
 
     def set_alias(self, alias: str, version: int) -> None:
         """Point ``alias`` at ``version``; RegistryError where there is no such version."""
@@ -181,11 +278,51 @@ class Registry:
         """Point ``alias`` at nothing, as after a rollback."""
         self._client.delete_registered_model_alias(self.settings.registered_model, alias)
 
-    def promote(self, version: int) -> None:
-        """Make ``version`` the champion; if it was the challenger, there is none afterwards."""
+    def card(self, version: int) -> ModelCard:
+        """Return the model card of a version, without which it may not be promoted.
+
+        Raises:
+            RegistryError: it has none, or not all of it.
+        """
+        found = self.get(version)
+        if missing := self._missing(found):
+            raise RegistryError(
+                f"version {version} has no complete model card ({', '.join(missing)} missing), so it cannot "
+                "be promoted; train a version by `make train`, which writes the card when its gate is passed"
+            )
+        return ModelCard.from_json(found.artifact(f"{model_card.FOLDER}/{model_card.DATA}").read_text())
+
+    def promote(self, version: int, approved: Approval) -> None:
+        """Make ``version`` the champion; if it was the challenger, there is none afterwards.
+
+        Args:
+            version: one with a complete model card.
+            approved: who or what promotes it and why; it is added to the card.
+
+        Raises:
+            RegistryError: there is no such version, or it has no card.
+        """
+        card, found = self.card(version), self.get(version)
+        if CHAMPION not in found.aliases:
+            self._keep(found, card.approved(approved))
         self.set_alias(CHAMPION, version)
-        if CHALLENGER in self.get(version).aliases:
+        if CHALLENGER in found.aliases:
             self.remove_alias(CHALLENGER)
+
+    def _keep(self, found: ModelVersion, card: ModelCard) -> None:
+        from models.bill_of_materials import bill_of_materials
+
+        for name, text in card.files().items():
+            self._client.log_text(found.run_id, text, f"{model_card.FOLDER}/{name}")
+        # Of the environment that trained it, not of the one that promotes it.
+        if model_card.MATERIALS in self._missing(found):
+            self._client.log_text(
+                found.run_id, bill_of_materials(), f"{model_card.FOLDER}/{model_card.MATERIALS}"
+            )
+
+    def _missing(self, found: ModelVersion) -> list[str]:
+        kept = self._client.list_artifacts(found.run_id, model_card.FOLDER)
+        return sorted(set(model_card.FILES) - {Path(file.path).name for file in kept})
 
     @cached_property
     def _client(self) -> "MlflowClient":
@@ -208,19 +345,20 @@ class Registry:
             dict(found.tags),
             tuple(found.aliases),
             self.settings,
+            str(found.run_id),
         )
 
 
 @contextmanager
 def _asking(settings: ModelSettings, missing: str) -> Iterator[None]:
-    """Raise RegistryError: ``missing`` where MLflow has no such thing, else its address and what failed."""
+    """Raise NotRegisteredError with ``missing``, or RegistryError with the address and what failed."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except MlflowException as error:
         if error.error_code in MISSING:
-            raise RegistryError(missing) from error
+            raise NotRegisteredError(missing) from error
         address = re.sub("//[^/@]*@", "//", settings.tracking_uri)
         raise RegistryError(
             f"the registry at {address} does not answer: {error.message}; start its server, or correct "

@@ -127,3 +127,35 @@ class Hyperparameters(BaseSettings):
                 "rating_learning_rate": self.rating_learning_rate * self.warm_rate,
             }
         )
+
+
+class GateSettings(BaseSettings):
+    """What a trained model must show before it is registered. Each limit names its reason."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_GATE_", frozen=True)
+
+    ranking_margin: float = Field(0.15, ge=0)
+    """Share of the rival's NDCG@10 that a model which is better in ratings may at worst lose in ranking; the
+    end of the interval counts. Half the width of the interval is a tenth of the NDCG where the window has a
+    thousand events: with a margin below that, an equal ranking could not be told from a worse one."""
+
+    rating_margin: float = Field(0.02, ge=0)
+    """The same for the mean squared error of ratings: 1 % of the RMSE, which nobody notices."""
+
+    segment_ranking_margin: float = Field(0.2, ge=0)
+    """Share of the rival's NDCG@10 in a large segment; a loss beyond it that is outside noise refuses."""
+
+    segment_rating_margin: float = Field(0.05, ge=0)
+    """The same for the mean squared error in a large segment."""
+
+    large_segment_events: int = Field(300, ge=2)
+    """Events from which on a segment is judged: with fewer, no loss of these margins is outside noise."""
+
+    least_events: int = Field(200, ge=2)
+    """Events that the window must have: fewer can prove nothing."""
+
+    parity_rows: int = Field(10_000, ge=1)
+    """Real requests, the latest ones, on which the exported graphs are held against PyTorch."""
+
+    parity_limit: float = Field(1e-5, gt=0)
+    """Largest difference of a score or a predicted rating that single precision explains."""

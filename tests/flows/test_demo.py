@@ -190,6 +190,33 @@ def test_training_on_stale_features_is_refused(figures, played):
     assert "error: flows/train.py failed: the features end at 2023-07-01" in answer.stderr
 
 
+def test_a_refused_model_is_a_normal_end_and_no_version(figures, played):
+    from models.registry import Registry, RegistryError
+    from models.settings import ModelSettings
+
+    answer = command(played[0], "-m", "flows", "run", "train", RENTALS_GATE_LEAST_EVENTS="1000000")
+    last = answer.stdout.strip().splitlines()[-1]
+    assert "no new version, the gate refused: the window has" in last and "1,000,000 are needed" in last
+    registry = Registry(ModelSettings(home=played[0]))
+    assert registry.champion().version == figures["canary"]["promoted_version"]
+    assert registry.alias("challenger") is None
+    with pytest.raises(RegistryError, match="no version"):
+        registry.get(figures["canary"]["rolled_back_version"] + 1)
+
+
+def test_every_version_says_who_let_it_through(figures, played):
+    from models.registry import Registry
+    from models.settings import ModelSettings
+
+    registry = Registry(ModelSettings(home=played[0]))
+    canary = figures["canary"]
+    approved = registry.card(canary["promoted_version"]).approvals
+    assert [one.by for one in approved] == ["the gate of the training flow", "the rollout"]
+    damaged = registry.card(canary["rolled_back_version"])
+    assert not damaged.gate.passed and "around the gate" in damaged.approvals[0].by
+    assert f"version {canary['promoted_version']}" in Path(figures["urls"]["model card"]).read_text()
+
+
 def test_a_missing_file_is_told_before_anything_happens(tmp_path):
     answer = command(tmp_path / "home", "-m", "flows", "demo", "--data", "nowhere.json.gz", check=False)
     assert answer.returncode == 1

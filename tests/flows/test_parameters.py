@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from flows.parameters import ParameterError, day, moment, shares
+from flows.parameters import ParameterError, day, moment, rival, shares
 
 
 def test_a_day_is_midnight_in_utc_and_empty_means_none():
@@ -37,3 +37,9 @@ def test_moments_are_utc_where_they_name_no_zone_and_nothing_is_none():
 def test_a_moment_that_is_none_is_told_with_the_format(text):
     with pytest.raises(ParameterError, match=r"--since is .*YYYY-MM-DDTHH:MM"):
         moment(text, "since")
+
+
+def test_the_rival_is_one_of_two():
+    assert [rival("champion"), rival("baselines")] == ["champion", "baselines"]
+    with pytest.raises(ParameterError, match="'nobody': give champion or baselines"):
+        rival("nobody")

@@ -7,12 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.card import ModelCard, approval, figures_of
 from models.columns import Columns
 from models.data import split_by_time
+from models.evaluate import Evaluation, evaluate
 from models.export import export_all
+from models.gate import decide
 from models.recommender import Recommender
-from models.settings import Hyperparameters
+from models.segments import group_figures, segments
+from models.settings import GateSettings, Hyperparameters
 from models.train import fit
+from models.window_scores import Window, baseline_scores, model_scores
 
 COLUMNS = Columns(
     user_numeric=("user_age", "user_rating_mean_all"),
@@ -129,3 +134,31 @@ def model(market: Market, columns: Columns, hyperparameters: Hyperparameters) ->
 def exported(model: Recommender, market: Market, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model's folder: the graphs of the latest catalogue, 20 rentals an answer; not to be changed."""
     return export_all(model, market.latest, tmp_path_factory.mktemp("exported"), k=20).parent
+
+
+@pytest.fixture(scope="session")
+def evaluation(model: Recommender, market: Market) -> Evaluation:
+    return evaluate(model, market.test, market.catalogues, market.train)
+
+
+@pytest.fixture(scope="session")
+def card(model: Recommender, market: Market, evaluation: Evaluation) -> ModelCard:
+    """A card of the trained recommender, with the real decision against the baselines."""
+    window = Window(market.test, market.catalogues, COLUMNS)
+    users = window.events["user_id"].to_numpy()
+    groups = segments(window.events, market.train, age="user_age", body_type="user_segment")
+    own = model_scores("the candidate", model, window)
+    rival = baseline_scores("the baselines", window, market.train)
+    decision = decide(own, rival, window.ranked, users, groups, 2e-6, (), GateSettings())
+    return ModelCard(
+        version=0,
+        lineage={"dataset": "market", "dataset_hash": "sha256:ab", "trained_until": "2024-06-01"},
+        events={"ratings learnt from": len(market.train)},
+        hyperparameters={"seed": "7"},
+        test_events=evaluation.events,
+        ranked_events=evaluation.ranked_events,
+        figures=figures_of(evaluation),
+        groups=group_figures(own, window.ranked, users, groups),
+        gate=decision,
+        approvals=(approval("challenger", "the gate of the training flow", decision.reasons),),
+    )

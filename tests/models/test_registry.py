@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import pytest
 
-from models.evaluate import Evaluation, evaluate
+from models.card import FILES, approval
 from models.export import export
 from models.load import load
 from models.registry import Registry, RegistryError, download
@@ -13,10 +15,7 @@ LINEAGE = {"dataset_hash": "sha256:ab", "feature_service": "recommender_v1", "on
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nothing answers there."""
 
-
-@pytest.fixture(scope="module")
-def evaluation(model, market) -> Evaluation:
-    return evaluate(model, market.test, market.catalogues, market.train)
+BY_HAND = approval("champion", "by hand", ("a test",))
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +28,14 @@ def path(model, market, tmp_path_factory):
     return export(model, market.latest, tmp_path_factory.mktemp("export") / "model.onnx")
 
 
-def test_the_life_of_two_versions(settings, path, evaluation, monkeypatch):
+def test_the_life_of_two_versions(settings, path, evaluation, card, monkeypatch):
     registry = Registry(settings)
     with pytest.raises(RegistryError, match=r"make train.*flows up --version"):
         registry.champion()
 
-    first = registry.register(path, evaluation, LINEAGE)
-    registry.promote(first)
-    second = registry.register(path, evaluation, {**LINEAGE, "dataset_hash": "sha256:cd"})
+    first = registry.register(path, evaluation, LINEAGE, card=card)
+    registry.promote(first, BY_HAND)
+    second = registry.register(path, evaluation, {**LINEAGE, "dataset_hash": "sha256:cd"}, card=card)
     registry.set_alias("challenger", second)
     assert registry.champion().version == first < second
     assert registry.get(second).aliases == ("challenger",)
@@ -49,7 +48,7 @@ def test_the_life_of_two_versions(settings, path, evaluation, monkeypatch):
     assert champion.path.is_relative_to(settings.home)
     assert onnx.load(champion.path, load_external_data=False) == onnx.load(path)
 
-    registry.promote(second)
+    registry.promote(second, BY_HAND)
     assert registry.champion().version == second
     assert registry.get(second).aliases == ("champion",)
 
@@ -98,13 +97,13 @@ def test_files_beside_the_model_come_with_it(settings, exported, monkeypatch):
     assert fetched.path.with_name("pairs.onnx").is_file()
 
 
-def test_a_model_is_fetched_only_when_its_file_is_asked_for(settings, path, monkeypatch):
+def test_a_model_is_fetched_only_when_its_file_is_asked_for(settings, path, card, monkeypatch):
     import models.registry as module
 
     registry = Registry(settings)
-    version = registry.register(path, None, LINEAGE)
+    version = registry.register(path, None, LINEAGE, card=card)
     monkeypatch.setattr(module, "download", lambda *_: pytest.fail("fetched"))
-    registry.promote(version)
+    registry.promote(version, BY_HAND)
     found = registry.get(version)
     monkeypatch.undo()
     assert found.path.is_file()
@@ -115,7 +114,87 @@ def test_a_server_that_is_down_is_not_taken_for_an_empty_registry(tmp_path, monk
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     settings = ModelSettings(home=tmp_path, mlflow_tracking_uri=NOWHERE)
     registry = Registry(settings)
-    calls = (registry.champion, lambda: registry.get(1), lambda: download("models:/m@champion", settings))
+    calls = (
+        registry.champion,
+        lambda: registry.alias("champion"),
+        lambda: registry.get(1),
+        lambda: download("models:/m@champion", settings),
+    )
     for call in calls:
         with pytest.raises(RegistryError, match=rf"{NOWHERE} does not answer.*RENTALS_MLFLOW_TRACKING_URI"):
             call()
+
+
+def test_a_version_without_a_card_cannot_be_promoted(settings, path):
+    registry = Registry(settings)
+    before = registry.champion().version
+    version = registry.register(path, None, LINEAGE)
+    for refused in (lambda: registry.promote(version, BY_HAND), lambda: registry.card(version)):
+        with pytest.raises(RegistryError, match=rf"version {version} has no complete model card.*make train"):
+            refused()
+    assert registry.champion().version == before
+    assert registry.get(version).aliases == ()
+
+
+def test_half_a_card_is_none(settings, path, card):
+    registry = Registry(settings)
+    version = registry.register(path, None, LINEAGE, card=card)
+    folder = Path(run_of(settings, version).info.artifact_uri.removeprefix("file://")) / "model_card"
+    assert sorted(file.name for file in folder.iterdir()) == sorted(FILES)
+    for name in FILES:
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        with pytest.raises(RegistryError, match=rf"\({name} missing\)"):
+            registry.promote(version, BY_HAND)
+        (folder / name).write_bytes(content)
+    registry.promote(version, BY_HAND)
+
+
+def test_a_card_gets_the_number_of_its_version_and_each_approval(settings, path, card):
+    registry = Registry(settings)
+    version = registry.register(path, None, LINEAGE, card=card)
+    assert registry.card(version) == replace(card, version=version)
+    registry.promote(version, approval("champion", "the rollout", ("enough requests without a regression",)))
+    kept = registry.card(version)
+    assert [one.by for one in kept.approvals] == ["the gate of the training flow", "the rollout"]
+    for name in ("card.html", "card.md"):
+        page = registry.get(version).artifact(f"model_card/{name}").read_text()
+        assert f"version {version}" in page and "enough requests without a regression" in page
+
+
+def test_a_flow_that_was_killed_before_its_card_writes_it_when_resumed(settings, path, card):
+    registry = Registry(settings)
+    lineage = {**LINEAGE, "metaflow_run": "TrainFlow/killed"}
+    version = registry.register(path, None, lineage)
+    assert registry.register(path, None, lineage, card=card) == version
+    assert registry.card(version).version == version
+
+
+def test_a_refused_model_is_a_run_with_its_figures_and_no_version(settings, path, evaluation):
+    import mlflow
+
+    registry, client = Registry(settings), mlflow.MlflowClient(settings.tracking_uri)
+    newest = registry.register(path, None, LINEAGE)
+    lineage = {**LINEAGE, "metaflow_run": "TrainFlow/refused"}
+    for _ in range(2):
+        registry.refuse(evaluation, lineage, {"seed": 7}, {"gate.json": b'{"passed": false}'})
+    experiment = client.get_experiment_by_name("rental-recommender").experiment_id
+    (run,) = client.search_runs([experiment], "params.metaflow_run = 'TrainFlow/refused'")
+    assert run.data.metrics["rmse"] == pytest.approx(evaluation.rmse)
+    assert mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/gate.json") == '{"passed": false}'
+    with pytest.raises(RegistryError, match="no version"):
+        registry.get(newest + 1)
+
+
+def test_what_else_is_kept_with_a_version_is_found_again(settings, path):
+    found = Registry(settings).get(
+        Registry(settings).register(path, None, LINEAGE, files={"gate.json": b"{}"})
+    )
+    assert found.artifact("gate.json").read_bytes() == b"{}"
+    with pytest.raises(RegistryError, match=rf"version {found.version} has no checkpoint.pt.*make train"):
+        found.artifact("checkpoint.pt")
+
+
+def test_an_alias_that_points_at_nothing_is_none(settings, tmp_path):
+    assert Registry(settings).alias("nobody") is None
+    assert Registry(ModelSettings(home=tmp_path)).alias("champion") is None

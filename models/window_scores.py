@@ -1,0 +1,113 @@
+"""Per-event figures of a model and of the baselines on one window, for paired comparisons."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from models import baselines
+from models.catalogues import ABSENT, Catalogues
+from models.columns import Columns
+from models.data import tensors
+from models.metrics import ndcg, ranks
+from models.recommender import RATING_SCALE, Recommender
+
+CHUNK = 1024
+"""Events scored at a time, to bound memory at events x rentals."""
+
+
+class Window:
+    """Later events and the catalogue before each of them: the same for every model that is compared.
+
+    Attributes:
+        events: the events, numbered from 0.
+        ranked: bool [events], whether the rental is in the latest catalogue snapshot before the event.
+    """
+
+    def __init__(self, events: pd.DataFrame, catalogues: pd.DataFrame, columns: Columns) -> None:
+        """Place the events in the snapshots.
+
+        Raises:
+            ColumnError: the catalogue lacks columns or rows.
+        """
+        self.events = events.reset_index(drop=True)
+        self.snapshots = Catalogues(catalogues, columns)
+        self._numbers, self._positions = self.snapshots.locate(self.events)
+        self.ranked = self._positions != ABSENT
+
+    def ndcg(self, scorer: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Return each event's NDCG@10 over its catalogue [events]; NaN where not ranked, or scored with NaN.
+
+        Args:
+            scorer: from a snapshot's number and the numbers of events to scores [events, rentals].
+        """
+        found = np.full(len(self.events), np.nan)
+        for number in np.unique(self._numbers[self.ranked]):
+            group = np.flatnonzero(self.ranked & (self._numbers == number))
+            for start in range(0, len(group), CHUNK):
+                part = group[start : start + CHUNK]
+                scores = scorer(int(number), part)
+                sound = ~np.isnan(scores).any(axis=1)
+                found[part[sound]] = ndcg(ranks(scores[sound], self._positions[part[sound]]))
+        return found
+
+
+@dataclass(frozen=True)
+class WindowScores:
+    """One model on the events of a window.
+
+    Attributes:
+        name: what people call it, such as "version 3".
+        squared_error: of the predicted rating, cut to 1..5 [events].
+        ndcg: NDCG@10 over the full catalogue before the event [events]; read only where it is ranked.
+    """
+
+    name: str
+    squared_error: np.ndarray
+    ndcg: np.ndarray
+
+
+@torch.no_grad()
+def model_scores(name: str, model: Recommender, window: Window) -> WindowScores:
+    """Score a recommender, with the features as of each event and the snapshot before it."""
+    events, encoding = window.events, model.encoding
+    rented = model.rental_side(*tensors(encoding.rental.encode(events)))
+    user = model.user_side(*tensors(encoding.user.encode(events)))
+    predicted = np.clip(model.paired_ratings(user, rented).numpy().astype(np.float64), *RATING_SCALE)
+    catalogues = {}
+
+    def score(number: int, part: np.ndarray) -> np.ndarray:
+        if number not in catalogues:
+            frame = window.snapshots.frames[number]
+            catalogues[number] = model.rental_side(*tensors(encoding.rental.encode(frame)))
+        people = model.user_side(*tensors(encoding.user.encode(events.iloc[part])))
+        return model.scores(people, catalogues[number]).numpy()
+
+    return WindowScores(name, _squared_error(predicted, events), window.ndcg(score))
+
+
+def baseline_scores(name: str, window: Window, train_events: pd.DataFrame) -> WindowScores:
+    """Score the best simple rivals: popularity by purpose for the ranking, shrunk biases for the ratings.
+
+    Both go on learning from the window's events: the first from those before the snapshot, the second from
+    those of earlier days.
+    """
+    events = window.events
+    history = pd.concat([train_events, events], ignore_index=True)
+    codes, purposes = pd.factorize(events["purpose"], use_na_sentinel=False)
+    tables: dict[int, np.ndarray] = {}
+
+    def score(number: int, part: np.ndarray) -> np.ndarray:
+        if number not in tables:
+            at, rentals = window.snapshots.times[number], window.snapshots.rental_ids[number]
+            tables[number] = baselines.popularity_by_purpose(history, at, rentals, pd.Series(purposes))
+        return tables[number][codes[part]]
+
+    predicted = baselines.earlier_bias(train_events, events)
+    return WindowScores(name, _squared_error(predicted, events), window.ndcg(score))
+
+
+def _squared_error(predicted: np.ndarray, events: pd.DataFrame) -> np.ndarray:
+    return (predicted - events["rating"].to_numpy(np.float64)) ** 2

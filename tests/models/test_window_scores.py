@@ -1,0 +1,85 @@
+"""Per-event figures are those of the evaluation, and know nothing of later events."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from models.segments import group_figures, segments
+from models.window_scores import Window, baseline_scores, model_scores
+
+
+@pytest.fixture(scope="module")
+def window(market, columns):
+    return Window(market.test, market.catalogues, columns)
+
+
+def test_their_means_are_the_figures_of_the_evaluation(window, model, market, evaluation):
+    own, rivals = model_scores("own", model, window), baseline_scores("baselines", window, market.train)
+    assert np.sqrt(own.squared_error.mean()) == pytest.approx(evaluation.rmse)
+    assert own.ndcg[window.ranked].mean() == pytest.approx(evaluation.ndcg_at_10)
+    assert np.sqrt(rivals.squared_error.mean()) == pytest.approx(evaluation.baselines["bias_rmse"])
+    assert rivals.ndcg[window.ranked].mean() == pytest.approx(
+        evaluation.baselines["popularity_by_purpose_ndcg_at_10"]
+    )
+
+
+def test_an_event_whose_rental_was_not_listed_is_rated_and_not_ranked(model, market, columns):
+    test = market.test.copy()
+    test.loc[:9, "rental_id"] = "never listed"
+    window = Window(test, market.catalogues, columns)
+    scores = model_scores("own", model, window)
+    assert not window.ranked[:10].any() and window.ranked[10:].all()
+    assert np.isnan(scores.ndcg[:10]).all() and np.isfinite(scores.ndcg[10:]).all()
+    assert np.isfinite(scores.squared_error).all()
+
+
+def test_a_diverged_model_gets_no_finite_figure_and_no_error(model, market, window):
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(np.nan)
+        scores = model_scores("diverged", model, window)
+    finally:
+        model.load_state_dict(weights)
+    assert np.isnan(scores.squared_error).all() and np.isnan(scores.ndcg).all()
+
+
+def test_later_events_change_no_earlier_figure(model, market, columns):
+    """Neither the model's nor the baselines', whatever happens in the second half of the window."""
+    middle = pd.Timestamp("2024-05-15", tz="UTC")
+    early = (market.test["event_timestamp"] < middle).to_numpy()
+    late = market.test.copy()
+    late.loc[~early, ["rating", "rental_id"]] = [1.0, "r0"]
+    future = market.catalogues.copy()
+    future.loc[future["snapshot_at"] > middle, "rental_rentals_90d"] = 1e6
+    figures = []
+    for test, catalogues in ((market.test, market.catalogues), (late, future)):
+        window = Window(test, catalogues, columns)
+        both = (model_scores("own", model, window), baseline_scores("baselines", window, market.train))
+        figures.append([values[early] for one in both for values in (one.squared_error, one.ndcg)])
+    for before, after in zip(*figures, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_every_event_is_in_one_group_of_each_partition(market, window, model):
+    named = segments(window.events, market.train, age="user_age", body_type="user_segment")
+    assert set(named) == {"user", "rental", "purpose", "age group", "body type"}
+    figures = group_figures(
+        model_scores("own", model, window), window.ranked, window.events["user_id"], named
+    )
+    for partition in named:
+        assert sum(one.events for one in figures if one.partition == partition) == len(window.events)
+    assert all(one.rmse_interval[0] <= one.rmse <= one.rmse_interval[1] for one in figures)
+    ages = window.events.groupby(named["age group"])["user_age"].agg(["min", "max"])
+    assert ages.loc["25 to 34"].between(25, 34.999).all()
+    assert ages.loc["not given"].isna().all()
+
+
+def test_who_is_new_depends_on_the_training_events_alone(market, window):
+    train = market.train[market.train["user_id"] != window.events["user_id"].iloc[0]]
+    named = segments(window.events, train, age="none", body_type="user_segment")
+    assert named["user"].iloc[0] == "new user"
+    assert set(named["rental"]) == {"known rental"}
+    assert "age group" not in named
