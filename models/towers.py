@@ -37,11 +37,23 @@ def embedding(size: int, dimension: int) -> nn.Embedding:
     return table
 
 
+def addends(
+    side: SideEncoding, tables: nn.ModuleList, linear: nn.Linear, codes: Tensor, inputs: Tensor
+) -> dict[str, Tensor]:
+    """Return what each column adds to the sum of the embeddings and the linear map: [rows, d] by column."""
+    terms = {
+        name: table(codes[:, n]) for n, (name, table) in enumerate(zip(side.strings, tables, strict=True))
+    }
+    parts = zip(side.numeric, linear.weight.split(WIDTH, dim=1), inputs.split(WIDTH, dim=1), strict=True)
+    return terms | {name: values @ weight.T for name, weight, values in parts}
+
+
 class SumTower(nn.Module):
     """Sum of the embeddings of all text columns and a linear map of the encoded numbers."""
 
     def __init__(self, side: SideEncoding, dimension: int) -> None:
         super().__init__()
+        self.side = side
         self.embeddings = nn.ModuleList(embedding(size, dimension) for size in side.sizes)
         self.linear = nn.Linear(len(side.numeric) * WIDTH, dimension, bias=False)
         nn.init.normal_(self.linear.weight, std=INITIAL_DEVIATION)
@@ -52,6 +64,10 @@ class SumTower(nn.Module):
         for column, table in enumerate(self.embeddings):
             total = total + table(codes[:, column])
         return total
+
+    def terms(self, codes: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the addends of ``forward`` [rows, dimension] by column."""
+        return addends(self.side, self.embeddings, self.linear, codes, inputs)
 
 
 class DeepTower(nn.Module):
@@ -94,6 +110,10 @@ class UserSide(nn.Module):
         inputs = self.numeric(numbers)
         return UserVectors(self.dropout(self.ranking(codes, inputs)), *self.rating(codes, inputs))
 
+    def ranking_terms(self, codes: Tensor, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the addends [rows, d], by input, of the ranking vector in evaluation mode."""
+        return self.ranking.terms(codes, self.numeric(numbers))
+
 
 class RentalSide(nn.Module):
     """All that depends on the rental."""
@@ -103,6 +123,7 @@ class RentalSide(nn.Module):
     ) -> None:
         """``rating`` is (dimension, hidden width, dropout)."""
         super().__init__()
+        self.side = side
         self.numeric = NumericEncoder(numbers)
         self.ranking = SumTower(side, ranking_dimension)
         self.ranking_bias = nn.ModuleList(embedding(size, 1) for size in side.sizes)
@@ -117,3 +138,13 @@ class RentalSide(nn.Module):
         for column, table in enumerate(self.ranking_bias):
             bias = bias + table(codes[:, column]).squeeze(1)
         return RentalVectors(self.ranking(codes, inputs), bias, *self.rating(codes, inputs))
+
+    def ranking_terms(self, codes: Tensor, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the addends [rows, d], by input, of the ranking vector."""
+        return self.ranking.terms(codes, self.numeric(numbers))
+
+    def bias_terms(self, codes: Tensor, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the addends [rows], by input, of the ranking bias."""
+        inputs = self.numeric(numbers)
+        terms = addends(self.side, self.ranking_bias, self.popularity, codes, inputs)
+        return {name: term.squeeze(1) for name, term in terms.items()}

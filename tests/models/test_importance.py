@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+
+from models.columns import Columns
+from models.importance import importances
+from models.train import fit
+
+GROUPS = {
+    "noise": ("user_noise",),
+    "constant": ("user_constant",),
+    "segment": ("user_segment",),
+    "category": ("rental_category", "rental_id"),
+    "kindness": ("user_rating_mean_all",),
+}
+
+
+@pytest.fixture(scope="module")
+def found(market, columns, hyperparameters):
+    """Importances of a model that was given a column of noise and one that is always the same."""
+    noise = np.random.default_rng(0)
+
+    def wider(frame):
+        return frame.assign(user_noise=noise.normal(size=len(frame)), user_constant=1.0)
+
+    more = Columns(
+        (*columns.user_numeric, "user_noise", "user_constant"),
+        columns.user_categorical,
+        columns.rental_numeric,
+        columns.rental_categorical,
+    )
+    model = fit(wider(market.train), market.catalogues, more, hyperparameters)
+    return {one.group: one for one in importances(model, wider(market.test), market.catalogues, GROUPS)}
+
+
+def test_what_the_ranking_was_planted_in_matters(found):
+    for name in ("segment", "category"):
+        low, high = found[name].ndcg_at_10_interval
+        assert 0 < low < found[name].ndcg_at_10 < high
+
+
+def test_what_the_rating_was_planted_in_matters(found):
+    low, high = found["kindness"].rmse_interval
+    assert 0 < low < found["kindness"].rmse < high
+
+
+def test_noise_matters_for_nothing(found):
+    assert found["noise"].ndcg_at_10_interval[0] <= 0 <= found["noise"].ndcg_at_10_interval[1]
+    assert found["noise"].rmse_interval[0] <= 0 <= found["noise"].rmse_interval[1]
+
+
+def test_a_constant_costs_exactly_nothing(found):
+    assert found["constant"].ndcg_at_10 == 0
+    assert found["constant"].ndcg_at_10_interval == (0, 0)
+    assert found["constant"].rmse == 0
+    assert found["constant"].rmse_interval == (0, 0)
+
+
+def test_the_most_important_comes_first(found):
+    losses = [one.ndcg_at_10 for one in found.values()]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_models_own_inputs_are_grouped_by_subject(model, market):
+    own = importances(model, market.test, market.catalogues, events=200, permutations=2)
+    columns = sorted(name for one in own for name in one.columns)
+    assert columns == sorted((*model.encoding.user.strings, *model.encoding.user.numeric,
+                              *model.encoding.rental.strings, *model.encoding.rental.numeric))  # fmt: skip
+    assert own == importances(model, market.test, market.catalogues, events=200, permutations=2)
+    assert json.loads(json.dumps(own[0].to_dict()))["group"] == own[0].group
+
+
+def test_values_are_exchanged_within_a_snapshot_and_together():
+    import pandas as pd
+
+    from models.importance import _permuted
+
+    frame = pd.DataFrame({"a": range(100), "b": range(100), "c": range(100)})
+    blocks = np.repeat([0, 1], 50)
+    changed = _permuted(frame, ["a", "b"], blocks, np.random.default_rng(0))
+    assert (changed["a"] == changed["b"]).all()
+    assert (changed["c"] == frame["c"]).all()
+    assert (changed["a"] // 50 == blocks).all()
+    assert (changed["a"] != frame["a"]).mean() > 0.9
+
+
+def test_too_few_permutations_and_a_foreign_catalogue_are_refused(model, market):
+    with pytest.raises(ValueError, match="at least 2"):
+        importances(model, market.test, market.catalogues, permutations=1)
+    with pytest.raises(ValueError, match="add catalogue snapshots"):
+        importances(model, market.test.assign(rental_id="x"), market.catalogues)
