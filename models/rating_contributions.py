@@ -79,16 +79,14 @@ def _coalitions(
     vectors: Callable[[pd.DataFrame], tuple[Tensor, Tensor]],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each coalition's mean vectors [coalitions, rows, r] and terms [coalitions, rows]."""
-    mixed = []
-    unknown = background.loc[background.index.repeat(len(rows))].reset_index(drop=True)
-    known = pd.concat([rows] * len(background), ignore_index=True)
-    for coalition in range(2 ** len(groups)):
-        taken = [
-            column for bit, group in enumerate(groups.values()) if coalition >> bit & 1 for column in group
-        ]
-        mixed.append(unknown.assign(**{column: known[column].array for column in taken}))
-    found, biases = vectors(pd.concat(mixed, ignore_index=True))
-    shape = (len(mixed), len(background), len(rows))
+    both = pd.concat([background, rows], ignore_index=True)
+    coalitions, unknown, known = np.ogrid[: 2 ** len(groups), : len(background), : len(rows)]
+    mixed = {}
+    for bit, columns in enumerate(groups.values()):
+        taken = np.where(coalitions >> bit & 1, len(background) + known, unknown)
+        mixed |= {column: both[column].array.take(taken.ravel()) for column in columns}
+    found, biases = vectors(pd.DataFrame(mixed))
+    shape = (coalitions.size, len(background), len(rows))
     return (
         found.double().numpy().reshape(*shape, -1).mean(axis=1),
         biases.double().numpy().reshape(shape).mean(axis=1),
