@@ -61,13 +61,20 @@ def contributions(
         biases: bias terms of the whole catalogue [rentals] by name.
         chosen: positions in the catalogue.
     """
+    whole = common_amounts(others, rentals, biases)
     difference = rentals.vectors[:, chosen] - rentals.mean()
-    common = others.mean().sum(dim=0).squeeze(0)
-    everybody = dict(zip(rentals.names, difference @ common, strict=True))
-    for name, bias in biases.items():
-        everybody[name] = everybody.get(name, 0.0) + bias[chosen] - bias.mean()
     personal = torch.einsum("ad,brd->rab", (user.vectors - others.mean()).squeeze(1), difference)
+    everybody = {name: amounts[chosen] for name, amounts in whole.items()}
     return Contributions(everybody, personal, user.names, rentals.names)
+
+
+def common_amounts(others: Terms, rentals: Terms, biases: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what everybody likes, by rental input: [rentals], each with a mean of zero."""
+    common = others.mean().sum(dim=0).squeeze(0)
+    amounts = dict(zip(rentals.names, (rentals.vectors - rentals.mean()) @ common, strict=True))
+    for name, bias in biases.items():
+        amounts[name] = amounts.get(name, 0.0) + bias - bias.mean()
+    return amounts
 
 
 def user_terms(model: "Recommender", frame: pd.DataFrame) -> Terms:

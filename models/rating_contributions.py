@@ -9,7 +9,7 @@ coalition is computed: nothing is sampled but the background itself.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -81,7 +81,7 @@ def _coalitions(
     """Return each coalition's mean vectors [coalitions, rows, r] and terms [coalitions, rows]."""
     both = pd.concat([background, rows], ignore_index=True)
     coalitions, unknown, known = np.ogrid[: 2 ** len(groups), : len(background), : len(rows)]
-    mixed = {}
+    mixed: dict[str, Any] = {}
     for bit, columns in enumerate(groups.values()):
         taken = np.where(coalitions >> bit & 1, len(background) + known, unknown)
         mixed |= {column: both[column].array.take(taken.ravel()) for column in columns}
