@@ -59,11 +59,11 @@ def importance_section(importances: Sequence["Importance"]) -> list[Any]:
     from metaflow.cards import Markdown
 
     return [
-        Markdown("## What the inputs are worth: the loss where a subject's values are exchanged"),
+        Markdown("## What each subject's inputs are worth"),
         Markdown(
-            "Each subject's inputs are permuted among the events (or the rentals) of a snapshot. What also "
-            "stands in another subject's inputs is not lost with it. Bars are 95 % intervals over users and "
-            "permutations; one that crosses zero proves nothing."
+            "The loss where its values are exchanged among the events, or the rentals, of a snapshot. What "
+            "also stands in another subject's inputs is not lost with it. Lines are 95 % intervals over "
+            "users and permutations; one that crosses zero proves nothing."
         ),
         _chart(importance_chart(importances, "ndcg_at_10", "loss of NDCG@10")),
         _chart(importance_chart(importances, "rmse", "rise of RMSE (stars)")),

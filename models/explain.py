@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from models.catalogues import ABSENT
 from models.columns import ColumnError
 from models.contributions import contributions, rental_terms, user_terms
 from models.data import tensors
@@ -119,13 +120,14 @@ def explain(
         ColumnError: a rental is not in the catalogue, or ``others`` is empty.
         IncompleteExplanationError: the towers' terms do not sum to what they score.
     """
-    unknown = [rental_id for rental_id in rental_ids if rental_id not in set(catalogue["rental_id"])]
+    places = pd.Index(catalogue["rental_id"].astype(str)).get_indexer(pd.Index(rental_ids).astype(str))
+    unknown = [rental_id for rental_id, place in zip(rental_ids, places, strict=True) if place == ABSENT]
     if unknown or others.empty:
         raise ColumnError(
             f"cannot explain: rentals {unknown} are not in the catalogue of {len(catalogue)}, and there are "
             f"{len(others)} other users; give rentals of the catalogue, and events of others"
         )
-    chosen = pd.Index(catalogue["rental_id"]).get_indexer(pd.Index(rental_ids)).tolist()
+    chosen = places.tolist()
     frame = pd.DataFrame([dict(user)]).reindex(columns=list(inputs(model.encoding.user)))
     listed = catalogue.iloc[chosen]
     seen = model.user_side(*tensors(model.encoding.user.encode(frame)))
@@ -203,7 +205,9 @@ def _known(side: SideEncoding, row: pd.Series) -> dict[str, Any]:
     """Return the values by name, None for a text that the model has not learnt."""
     vocabularies = dict(zip(side.strings, side.vocabularies, strict=True))
     return {
-        str(name): None if name in vocabularies and value not in vocabularies[str(name)].values else value
+        str(name): None
+        if name in vocabularies and str(value) not in vocabularies[str(name)].values
+        else value
         for name, value in row.items()
     }
 

@@ -26,10 +26,10 @@ class Rule(NamedTuple):
 USER_RULES = (
     Rule(r"user_id", "user's own taste", "by you"),
     Rule(r"purpose", "purpose", "for {value}"),
-    Rule(r"user_segment", "user's profile", "by people of segment {value}"),
-    Rule(r"user_age", "user's profile", "at an age of {value}"),
-    Rule(r"user_height_cm", "user's profile", "at a height of {value} cm"),
-    Rule(r"user_weight_kg", "user's profile", "at a weight of {value} kg"),
+    Rule(r"user_segment", "user's profile", "by people of your segment"),
+    Rule(r"user_age", "user's profile", "by people of your age"),
+    Rule(r"user_height_cm", "user's profile", "by people of your height"),
+    Rule(r"user_weight_kg", "user's profile", "by people of your weight"),
     Rule(r"user_rentals" + _SPAN, "user's activity", "by people with {value} rentals {span}"),
     Rule(r"user_recency_days", "user's activity", "{value} days after one's last rental"),
     Rule(r"user_rating_\w+?" + _SPAN, "user's ratings", "by people who rate {value} on average {span}"),
@@ -39,10 +39,10 @@ USER_RULES = (
     Rule(r"recent_\w+\[\d+\]", "user's recent rentals", "by people who rented {value}, as you did"),
     Rule(r"recent_\w+", "user's recent rentals", "by people who rented what you did"),
 )
-"""How a user's inputs are said, to the user."""
+"""How a user's inputs are said, to the user; a body is not put into figures: others may see the screen."""
 
 RENTAL_RULES = (
-    Rule(r"rental_id", "the rental itself", "for itself"),
+    Rule(r"rental_id", "the rental itself", "for its own appeal"),
     Rule(r"rental_category", "rental's listing", "as {value}"),
     Rule(r"rental_area", "rental's listing", "in {value}"),
     Rule(r"rental_price", "rental's listing", "at a price of {value}"),

@@ -157,7 +157,7 @@ def test_past_rentals_are_reasons_one_by_one():
 def test_inputs_are_said_in_words():
     assert context("rental_rentals_30d", 12.0, RENTAL_RULES) == "with 12 rentals in 30 days"
     assert context("rental_rating_mean_all", 4.625, RENTAL_RULES) == "with 4.62 stars on average so far"
-    assert context("user_segment", "hourglass", USER_RULES) == "by people of segment hourglass"
+    assert context("user_segment", "hourglass", USER_RULES) == "by people of your segment"
     assert context("user_age", float("nan"), USER_RULES) == "where your age is not known"
     assert context("rental_area", None, RENTAL_RULES) == "where its area is not known"
     assert context("shoe_width", 3, USER_RULES) == "with the shoe width 3"

@@ -1,10 +1,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models.columns import Columns
-from models.importance import importances
+from models.importance import _permuted, _with_intervals, importances
 from models.train import fit
 
 GROUPS = {
@@ -72,10 +73,6 @@ def test_the_models_own_inputs_are_grouped_by_subject(model, market):
 
 
 def test_values_are_exchanged_within_a_snapshot_and_together():
-    import pandas as pd
-
-    from models.importance import _permuted
-
     frame = pd.DataFrame({"a": range(100), "b": range(100), "c": range(100)})
     blocks = np.repeat([0, 1], 50)
     changed = _permuted(frame, ["a", "b"], blocks, np.random.default_rng(0))
@@ -90,3 +87,38 @@ def test_too_few_permutations_and_a_foreign_catalogue_are_refused(model, market)
         importances(model, market.test, market.catalogues, permutations=1)
     with pytest.raises(ValueError, match="add catalogue snapshots"):
         importances(model, market.test.assign(rental_id="x"), market.catalogues)
+
+
+def losses(base, values, users=None):
+    """The figures of one group: base [events], values [permutations, events], for both figures."""
+    base, values = np.stack([base, base]), np.stack([values, values], axis=1)[None]
+    users = pd.Series(np.arange(base.shape[1]) if users is None else users).astype(str)
+    every = np.ones(base.shape[1], bool)
+    [one] = _with_intervals({"x": ("x",)}, base, values, every, users, np.random.default_rng(1))
+    return one
+
+
+def width(interval):
+    return interval[1] - interval[0]
+
+
+def test_differences_are_paired():
+    draw = np.random.default_rng(0)
+    base = draw.uniform(0, 100, size=500)
+    one = losses(base, base - 0.1 + draw.normal(0, 0.01, size=(4, 500)))
+    assert one.ndcg_at_10_interval[0] < 0.1 < one.ndcg_at_10_interval[1]
+    assert width(one.ndcg_at_10_interval) < 0.01
+    expected = np.sqrt(base.mean() - 0.1) - np.sqrt(base.mean())
+    assert one.rmse == pytest.approx(expected, rel=0.01)
+    assert width(one.rmse_interval) < 0.001
+
+
+def test_users_are_the_units_and_permutations_count_too():
+    draw = np.random.default_rng(0)
+    base, own = np.full(600, 2.0), draw.normal(0, 0.2, size=30)
+    clustered = losses(base, np.tile(base - np.repeat(own, 20), (3, 1)), np.repeat(np.arange(30), 20))
+    single = losses(base, np.tile(base - np.repeat(own, 20), (3, 1)))
+    assert width(clustered.ndcg_at_10_interval) > 3 * width(single.ndcg_at_10_interval)
+    scattered = losses(base, base - np.array([[-0.1], [0.1], [0.0], [0.1], [-0.1]]))
+    assert -0.1 < scattered.ndcg_at_10_interval[0] < -0.05
+    assert 0.05 < scattered.ndcg_at_10_interval[1] < 0.1
