@@ -1,5 +1,6 @@
 """What people see of a run: the components of Metaflow cards."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
     from flows.training import TrainingSet
     from models.evaluation import Evaluation
     from models.gate import GateDecision
+    from models.importance import Importance
     from monitoring.drift_report import DriftReport
     from serving.rollout import RolloutOutcome
 
@@ -82,6 +84,45 @@ def gate_card(decision: "GateDecision") -> list[Any]:
             ],
         ),
     ]
+
+
+def importance_section(importances: Sequence["Importance"]) -> list[Any]:
+    """What the model's inputs are worth: the two figures without each, with 95 % intervals."""
+    from metaflow.cards import Markdown
+
+    return [
+        Markdown("## What each subject's inputs are worth"),
+        Markdown(
+            "The loss where its values are exchanged among the events, or the rentals, of a snapshot. What "
+            "also stands in another subject's inputs is not lost with it. Lines are 95 % intervals over "
+            "users and permutations; one that crosses zero proves nothing."
+        ),
+        _chart(importance_chart(importances, "ndcg_at_10", "loss of NDCG@10")),
+        _chart(importance_chart(importances, "rmse", "rise of RMSE (stars)")),
+    ]
+
+
+def importance_chart(importances: Sequence["Importance"], figure: str, title: str) -> Any:
+    """Bars of one figure by subject with their intervals, the most important first."""
+    import altair
+
+    rows = [
+        (one.group, getattr(one, figure), *getattr(one, f"{figure}_interval"), ", ".join(one.columns))
+        for one in importances
+    ]
+    frame = pd.DataFrame(rows, columns=["subject", "loss", "low", "high", "inputs"])
+    y = altair.Y("subject", type="nominal", sort=altair.SortField("loss", "descending"), title=None)
+    bars = (
+        altair.Chart(frame)
+        .mark_bar()
+        .encode(x=altair.X("loss", type="quantitative", title=title), y=y, tooltip=list(frame.columns))
+    )
+    intervals = (
+        altair.Chart(frame)
+        .mark_rule(strokeWidth=2, color="#333333")
+        .encode(x=altair.X("low", type="quantitative"), x2="high", y=y)
+    )
+    return (bars + intervals).properties(width=WIDTH)
 
 
 def drift_card(report: "DriftReport", periods: str, chart: dict[str, Any]) -> list[Any]:

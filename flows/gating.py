@@ -41,7 +41,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Gated:
-    """The decision, the candidate's figures by group, its exported graphs by file, and what half precision loses."""
+    """The decision, the candidate's figures by group, its graphs by file, and what half precision loses."""
 
     decision: GateDecision
     groups: tuple[GroupFigures, ...]

@@ -53,13 +53,16 @@ class TrainFlow(FlowSpec):
     @step
     def evaluate(self):
         """Evaluate on the days after the training events."""
-        from flows.cards import training_card
+        from flows.cards import importance_section, training_card
         from flows.training import split
         from models.evaluate import evaluate
+        from models.importance import importances
 
         train, test = split(self.data)
         self.evaluation = evaluate(self.model, test, self.data.catalogues, train)
+        self.importances = importances(self.model, test, self.data.catalogues)
         current.card.extend(training_card(self.evaluation, self.data, self.reason))
+        current.card.extend(importance_section(self.importances))
         self.next(self.gate)
 
     @card(type="blank")

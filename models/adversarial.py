@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from models.load import STRING, inputs_of
+from models.inference import STRING, inputs_of
 
 RATING_SCALE = (1.0, 5.0)
 """On which every predicted rating must lie; the recommender's own, which would bring PyTorch with it."""

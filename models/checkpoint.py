@@ -1,6 +1,6 @@
-"""A trained recommender with its catalogue as bytes: what the next training is compared with, or goes on from.
+"""A trained recommender with its catalogue as bytes, which hold no code.
 
-They hold numbers and texts, and no code.
+The next training is compared with it, or goes on from it.
 """
 
 import io

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,12 @@ class UserEncoding:
     rental_ids: Vocabulary
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that the side takes."""
+        recent = (self.recent_rentals,) if self.recent_rentals else ()
+        return (*self.strings, *recent, *self.numeric)
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Number of codes of each text column."""
         return tuple(len(vocabulary) for vocabulary in self.vocabularies)
@@ -60,11 +66,17 @@ class UserEncoding:
         if self.recent_rentals:
             codes = self.rental_ids.table
             for row, text in enumerate(frame[self.recent_rentals]):
-                # What is missing is None or NaN, and neither is a text. Every second piece of a JSON array of
-                # texts is one of them: the served graph, which knows no JSON, reads it so.
-                ids = text.split('"')[1::2][:RECENT_RENTALS] if isinstance(text, str) else []
+                ids = recent_ids(text)
                 recent[row, : len(ids)] = [codes.get(rental_id, UNKNOWN) for rental_id in ids]
         return UserRows(_codes(frame, self.strings, self.vocabularies), numbers(frame, self.numeric), recent)
+
+
+def recent_ids(text: Any) -> list[str]:
+    """Return the ids of a JSON array, at most ``RECENT_RENTALS``; none of what is missing: None or NaN.
+
+    Every second piece between quotation marks is an id: the served graph, which knows no JSON, reads it so.
+    """
+    return text.split('"')[1::2][:RECENT_RENTALS] if isinstance(text, str) else []
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,11 @@ class RentalEncoding:
     numeric: tuple[str, ...]
     vocabularies: tuple[Vocabulary, ...]
     lifts: tuple[Lift, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that the side takes."""
+        return (*self.strings, *(lift.counts for lift in self.lifts), *self.numeric)
 
     @property
     def sizes(self) -> tuple[int, ...]:

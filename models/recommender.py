@@ -98,14 +98,12 @@ class Recommender(pl.LightningModule):
         return (ranking + rating) / self.hyperparameters.batch_size
 
     def _ranking_loss(self, batch: Batch) -> Tensor:
-        codes = self._mask_ids(batch.user_codes)
-        user, contexts = self.user_side.rank(codes, batch.user_numbers, batch.user_recent)
-        rentals, bias = self.rental_side.rank(self._mask_ids(batch.catalogue_codes), batch.catalogue_numbers)
-        shared = contexts @ batch.catalogue_lifts.T + bias
-        scores = torch.einsum("umd,rmd->mur", user, rentals) + shared
-        target = batch.target.expand(len(scores), -1).flatten()
-        loss = F.cross_entropy(scores.flatten(0, 1), target, ignore_index=ABSENT, reduction="sum")
-        return loss / len(scores)
+        # Ids are not hidden here: one that was never seen adds nothing to a sum, and features remain.
+        user = self.user_side.rank(batch.user_codes, batch.user_numbers, batch.user_recent)
+        rentals, bias = self.rental_side.rank(
+            batch.catalogue_codes, batch.catalogue_numbers, batch.catalogue_lifts
+        )
+        return F.cross_entropy(user @ rentals.T + bias, batch.target, ignore_index=ABSENT, reduction="sum")
 
     def _rating_loss(self, batch: Batch) -> Tensor:
         """Squared error of each member by itself, in the mean, so that each learns to predict alone."""
@@ -151,6 +149,6 @@ class Recommender(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _mask_ids(self, codes: Tensor) -> Tensor:
-        hidden = torch.rand(len(codes), device=codes.device) < self.hyperparameters.id_masking
+        hidden = torch.rand(len(codes), device=codes.device) < self.hyperparameters.rating_id_masking
         ids = codes[:, :1].masked_fill(hidden.unsqueeze(1), UNKNOWN)
         return torch.cat([ids, codes[:, 1:]], dim=1)

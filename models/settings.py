@@ -67,16 +67,13 @@ class Hyperparameters(BaseSettings):
     batch_size: int = Field(512, ge=1)
     """Most events, all of one catalogue snapshot, in a step."""
 
-    ranking_members: int = Field(4, ge=1)
-    """Models whose mean score ranks; they share the weights of popularity."""
-
     ranking_dimension: int = Field(64, ge=1)
-    """Length of each member's vectors, whose dot product enters the score."""
+    """Length of the vectors whose dot product ranks."""
 
     ranking_learning_rate: float = Field(0.012, gt=0)
     """Peak step of AdamW for the ranking half; low rates underfit badly."""
 
-    ranking_weight_decay: float = Field(0.5, ge=0)
+    ranking_weight_decay: float = Field(1.0, ge=0)
     """Weight decay of the ranking vectors; scalar popularity weights have none."""
 
     ranking_dropout: float = Field(0.3, ge=0, lt=1)
@@ -94,17 +91,17 @@ class Hyperparameters(BaseSettings):
     rating_hidden: int = Field(64, ge=1)
     """Width of each member's hidden layer."""
 
-    rating_learning_rate: float = Field(0.001, gt=0)
+    rating_learning_rate: float = Field(0.002, gt=0)
     """Peak step of AdamW for the rating half."""
 
     rating_weight_decay: float = Field(0.01, ge=0)
     """Weight decay of the rating half."""
 
-    rating_dropout: float = Field(0.4, ge=0, lt=1)
+    rating_dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout in the hidden layers of the rating half."""
 
-    id_masking: float = Field(0.5, ge=0, le=1)
-    """Share of user and rental ids hidden in training, so that unseen ids fall back on features."""
+    rating_id_masking: float = Field(0.5, ge=0, le=1)
+    """Share of user and rental ids hidden from the rating half in training: it must do without the unseen."""
 
     minimum_user_events: int = Field(5, ge=1)
     """Users with fewer training events get no embedding of their own: they could only be memorised."""

@@ -1,7 +1,8 @@
 """The network: two halves, each with a tower per side, so that one matrix product scores a catalogue.
 
-Each half is an ensemble whose members learn side by side. The mean of their dot products is one dot product
-of their vectors laid end to end: an ensemble costs a longer vector and nothing else.
+The ranking vectors are sums of what each input adds, so that a score can be taken apart exactly. The rating
+half is an ensemble whose members learn side by side: the mean of their dot products is one dot product of
+their vectors laid end to end, so that it costs a longer vector and nothing else.
 """
 
 from collections.abc import Sequence
@@ -46,26 +47,24 @@ def embedding(size: int, dimension: int) -> nn.Embedding:
     return table
 
 
-def end_to_end(vectors: Tensor) -> Tensor:
-    """Lay [rows, members, d] end to end, so that a dot product of two is the mean of the members'."""
-    return vectors.flatten(1) / vectors.shape[1] ** 0.5
+def addends(
+    side: UserEncoding | RentalEncoding,
+    tables: nn.ModuleList,
+    linear: nn.Linear,
+    codes: Tensor,
+    inputs: Tensor,
+) -> dict[str, Tensor]:
+    """Return what each column adds to the sum of the embeddings and the linear map: [rows, d] by column."""
+    terms = {
+        name: table(codes[:, n]) for n, (name, table) in enumerate(zip(side.strings, tables, strict=True))
+    }
+    parts = zip(side.numeric, linear.weight.split(WIDTH, dim=1), inputs.split(WIDTH, dim=1), strict=True)
+    return terms | {name: values @ weight.T for name, weight, values in parts}
 
 
-class SumTower(nn.Module):
-    """Sum of the embeddings of all text columns and a linear map of the encoded numbers."""
-
-    def __init__(self, sizes: Sequence[int], numeric: int, dimension: int) -> None:
-        super().__init__()
-        self.embeddings = nn.ModuleList(embedding(size, dimension) for size in sizes)
-        self.linear = nn.Linear(numeric * WIDTH, dimension, bias=False)
-        nn.init.normal_(self.linear.weight, std=INITIAL_DEVIATION)
-
-    def forward(self, codes: Tensor, inputs: Tensor) -> Tensor:
-        """Map codes [rows, text columns] and encoded numbers to [rows, dimension]."""
-        total = self.linear(inputs)
-        for column, table in enumerate(self.embeddings):
-            total = total + table(codes[:, column])
-        return total
+def widen(vectors: Tensor, before: int, after: int) -> Tensor:
+    """Put zeros around the last dimension."""
+    return nn.functional.pad(vectors, (before, after))
 
 
 class MemberLinear(nn.Module):
@@ -111,7 +110,7 @@ class EnsembleTower(nn.Module):
     def forward(self, codes: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Map codes and encoded numbers to a vector [rows, members * dimension] and a term [rows]."""
         output = self.by_member(codes, inputs).transpose(0, 1)
-        return end_to_end(output[..., :-1]), output[..., -1].mean(dim=1)
+        return output[..., :-1].flatten(1) / self.members**0.5, output[..., -1].mean(dim=1)
 
 
 class UserSide(nn.Module):
@@ -122,43 +121,61 @@ class UserSide(nn.Module):
     ) -> None:
         """``lifted`` are the places, among the text columns, of the contexts that have lifts."""
         super().__init__()
-        sizes, numeric = encoding.sizes, len(encoding.numeric)
-        width = settings.ranking_members * settings.ranking_dimension
-        self.members = settings.ranking_members
+        sizes, dimension = encoding.sizes, settings.ranking_dimension
+        self.encoding, self.dimension = encoding, dimension
         self.lifted, self.lift_sizes = tuple(lifted), tuple(sizes[place] for place in lifted)
         self.numeric = NumericEncoder(numbers)
-        self.ranking = SumTower(sizes, numeric, width)
-        self.ranking_recent = embedding(len(encoding.rental_ids), width)
+        self.ranking = nn.ModuleList(embedding(size, dimension) for size in sizes)
+        self.ranking_numbers = nn.Linear(len(encoding.numeric) * WIDTH, dimension, bias=False)
+        nn.init.normal_(self.ranking_numbers.weight, std=INITIAL_DEVIATION)
+        self.ranking_recent = embedding(len(encoding.rental_ids), dimension)
         self.dropout = nn.Dropout(settings.ranking_dropout)
         self.popularity_lift = nn.Parameter(torch.full((len(self.lifted),), INITIAL_LIFT))
-        self.rating = EnsembleTower(sizes, numeric, settings)
+        self.rating = EnsembleTower(sizes, len(encoding.numeric), settings)
 
     def forward(self, codes: Tensor, numbers: Tensor, recent: Tensor) -> UserVectors:
         """Map codes, raw numbers (NaN = missing) and recent rentals (0 = none) to the user's vectors."""
-        vectors, contexts = self.rank(codes, numbers, recent)
-        ranking = torch.cat([end_to_end(vectors), contexts], dim=1)
-        return UserVectors(ranking, *self.rating(codes, self.numeric(numbers)))
+        return UserVectors(self.rank(codes, numbers, recent), *self.rating(codes, self.numeric(numbers)))
 
-    def rank(self, codes: Tensor, numbers: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the ranking vectors [users, members, d] and the weights of the lifts [users, lifts]."""
-        vectors = self.dropout(self.ranking(codes, self.numeric(numbers)) + self._mean_recent(recent))
-        return vectors.unflatten(1, (self.members, -1)), self._contexts(codes)
+    def rank(self, codes: Tensor, numbers: Tensor, recent: Tensor) -> Tensor:
+        """Return the ranking vectors alone [users, d + lifts]: what was learnt, and weights of the lifts."""
+        vectors = self.ranking_numbers(self.numeric(numbers)) + self._recent(recent).sum(dim=1)
+        vectors = vectors + sum(table(codes[:, n]) for n, table in enumerate(self.ranking))
+        return torch.cat([self.dropout(vectors), *self._contexts(codes)], dim=1)
+
+    def ranking_terms(self, codes: Tensor, numbers: Tensor, recent: Tensor) -> dict[str, Tensor]:
+        """Return the addends, by input, of the ranking vectors in evaluation mode.
+
+        Each is [rows, d + lifts]; that of the recent rentals is [rows, rentals, d + lifts].
+        """
+        terms = addends(self.encoding, self.ranking, self.ranking_numbers, codes, self.numeric(numbers))
+        if self.encoding.recent_rentals:
+            terms[self.encoding.recent_rentals] = self._recent(recent)
+        terms = {name: widen(term, 0, sum(self.lift_sizes)) for name, term in terms.items()}
+        begin = self.dimension
+        for place, weights in zip(self.lifted, self._contexts(codes), strict=True):
+            end = begin + weights.shape[1]
+            width = self.dimension + sum(self.lift_sizes)
+            name = self.encoding.strings[place]
+            terms[name] = terms[name] + widen(weights, begin, width - end)
+            begin = end
+        return terms
 
     def rating_by_member(self, codes: Tensor, numbers: Tensor) -> Tensor:
         """Return each member's rating vector and term [members, rows, dimension + 1]."""
         return self.rating.by_member(codes, self.numeric(numbers))
 
-    def _mean_recent(self, recent: Tensor) -> Tensor:
+    def _recent(self, recent: Tensor) -> Tensor:
+        """What each recent rental adds to their mean [rows, rentals, d]; nothing where it is unknown."""
         known = (recent != 0).unsqueeze(2).to(self.ranking_recent.weight.dtype)
-        return (self.ranking_recent(recent) * known).sum(dim=1) / known.sum(dim=1).clamp(min=1.0)
+        return self.ranking_recent(recent) * known / known.sum(dim=1, keepdim=True).clamp(min=1.0)
 
-    def _contexts(self, codes: Tensor) -> Tensor:
+    def _contexts(self, codes: Tensor) -> list[Tensor]:
         """For each lifted context the weight of its lift, at the place of the request's value."""
-        chosen = [
+        return [
             weight * (codes[:, place, None] == torch.arange(size, device=codes.device)).to(weight.dtype)
             for place, size, weight in zip(self.lifted, self.lift_sizes, self.popularity_lift, strict=True)
         ]
-        return torch.cat([self.popularity_lift.new_zeros(len(codes), 0), *chosen], dim=1)
 
 
 class RentalSide(nn.Module):
@@ -167,11 +184,9 @@ class RentalSide(nn.Module):
     def __init__(self, encoding: RentalEncoding, numbers: np.ndarray, settings: Hyperparameters) -> None:
         super().__init__()
         sizes, numeric = encoding.sizes, len(encoding.numeric)
+        self.encoding, self.dimension = encoding, settings.ranking_dimension
         self.numeric = NumericEncoder(numbers)
-        self.members = settings.ranking_members
-        self.ranking = nn.ModuleList(
-            embedding(size, settings.ranking_members * settings.ranking_dimension) for size in sizes
-        )
+        self.ranking = nn.ModuleList(embedding(size, self.dimension) for size in sizes)
         self.ranking_bias = nn.ModuleList(embedding(size, 1) for size in sizes)
         self.popularity = nn.Linear(numeric * WIDTH, 1, bias=False)
         nn.init.zeros_(self.popularity.weight)
@@ -179,19 +194,38 @@ class RentalSide(nn.Module):
 
     def forward(self, codes: Tensor, numbers: Tensor, lifts: Tensor) -> RentalVectors:
         """Map codes, raw numbers (NaN = missing) and log lifts to the rental's vectors."""
-        vectors, bias = self.rank(codes, numbers)
-        ranking = torch.cat([end_to_end(vectors), lifts], dim=1)
-        return RentalVectors(ranking, bias, *self.rating(codes, self.numeric(numbers)))
+        return RentalVectors(*self.rank(codes, numbers, lifts), *self.rating(codes, self.numeric(numbers)))
 
-    def rank(self, codes: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the ranking vectors [rentals, members, d] and the bias [rentals].
+    def rank(self, codes: Tensor, numbers: Tensor, lifts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the ranking half alone: vectors [rentals, d + lifts] and bias [rentals].
 
-        The numbers say how popular a rental is, and not with whom: in the vectors they only cost precision.
+        The numbers say how popular a rental is, and little of with whom: in the vectors they only add noise.
         """
         bias = self.popularity(self.numeric(numbers)).squeeze(1)
         bias = bias + sum(table(codes[:, n]).squeeze(1) for n, table in enumerate(self.ranking_bias))
         vectors = torch.stack([table(codes[:, n]) for n, table in enumerate(self.ranking)]).sum(dim=0)
-        return vectors.unflatten(1, (self.members, -1)), bias
+        return torch.cat([vectors, lifts], dim=1), bias
+
+    def ranking_terms(self, codes: Tensor, numbers: Tensor, lifts: Tensor) -> dict[str, Tensor]:
+        """Return the addends [rows, d + lifts], by input, of the ranking vectors."""
+        columns = zip(self.encoding.strings, self.ranking, strict=True)
+        width = self.dimension + lifts.shape[1]
+        terms = {
+            name: widen(table(codes[:, n]), 0, lifts.shape[1]) for n, (name, table) in enumerate(columns)
+        }
+        begin = 0
+        for lift in self.encoding.lifts:
+            end = begin + len(lift.vocabulary)
+            start = self.dimension + begin
+            terms[lift.counts] = widen(lifts[:, begin:end], start, width - start - (end - begin))
+            begin = end
+        return terms
+
+    def bias_terms(self, codes: Tensor, numbers: Tensor, lifts: Tensor) -> dict[str, Tensor]:
+        """Return the addends [rows], by input, of the ranking bias."""
+        inputs = self.numeric(numbers)
+        terms = addends(self.encoding, self.ranking_bias, self.popularity, codes, inputs)
+        return {name: term.squeeze(1) for name, term in terms.items()}
 
     def rating_by_member(self, codes: Tensor, numbers: Tensor) -> Tensor:
         """Return each member's rating vector and term [members, rows, dimension + 1]."""
