@@ -140,8 +140,8 @@ def _compare(answers: list[np.ndarray], scores: np.ndarray, ratings: np.ndarray,
     there = ids.get_indexer(pd.Index(rental_id.ravel())).reshape(rental_id.shape)
     left, known = np.isfinite(best), there >= 0
     place = np.maximum(there, 0)
-    # Behind the last rental that is left there must be none, and before it no gap.
-    gap = np.where(left == known, 0.0, np.inf)
+    # Behind the last rental that is left none must be told, and before it no gap.
+    gap = np.where(np.where(left, known, rental_id == ""), 0.0, np.inf)
     of_rental = np.take_along_axis(scores, place, 1)
     both = left & known
     with np.errstate(

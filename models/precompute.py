@@ -22,6 +22,8 @@ ROWS_AT_ONCE = 1_024
 BLOCK = "block"
 """Column of the block's number, and the field of what Spark answers."""
 
+EACH_ONCE = "there must be users, each with an id and in one row: take the latest features of each"
+
 
 class PrecomputeError(ValueError):
     """The users cannot be precomputed; the message names the remedy."""
@@ -100,12 +102,12 @@ def precompute(
         block: users of a block.
 
     Raises:
-        PrecomputeError: there are no users, or one of them twice.
+        PrecomputeError: there are no users, or one without an id, or one twice.
         RecommendationTableError: a later set was published meanwhile.
     """
     users = users.sort_values("user_id", ignore_index=True)
-    if users.empty or users["user_id"].duplicated().any():
-        raise PrecomputeError("there must be users, each in one row: take the latest features of each")
+    if users.empty or users["user_id"].isna().any() or users["user_id"].duplicated().any():
+        raise PrecomputeError(EACH_ONCE)
     # Lists cannot be hashed; their text can.
     plain = users.astype(dict.fromkeys(users.select_dtypes(object), str))
     hashes = pd.util.hash_pandas_object(plain, index=False).to_numpy()
@@ -133,19 +135,19 @@ def precompute_on_spark(
         block: users of a block, about.
 
     Raises:
-        PrecomputeError: there are no users, or one of them twice.
+        PrecomputeError: there are no users, or one without an id, or one twice.
         RecommendationTableError: a later set was published meanwhile.
     """
     from pyspark.sql import functions as F
 
     hashed = F.xxhash64(*users.columns).cast("decimal(38)")
     (counted,) = users.agg(
-        F.count("user_id").alias("rows"),
+        F.count(F.lit(1)).alias("rows"),
         F.countDistinct("user_id").alias("users"),
         F.sum(hashed).alias("sum"),
     ).collect()
     if not counted.rows or counted.rows != counted.users:
-        raise PrecomputeError("there must be users, each in one row: take the latest features of each")
+        raise PrecomputeError(EACH_ONCE)
     blocks = -(-counted.rows // block)
     content = _content(best, version, blocks, ["spark", *users.columns], str(counted["sum"]).encode())
     set_id = table.begin(content, version, blocks)

@@ -71,6 +71,10 @@ def tell_the_same_rental_twice(graph):
     set_constant(graph, "rental_ids", lambda ids: np.where(ids == ids[1], ids[0], ids))
 
 
+def forget_a_rental(graph):
+    set_constant(graph, "rental_ids", lambda ids: np.where(ids == ids[1], "", ids))
+
+
 def swap_two_rentals(graph):
     set_constant(graph, "rental_ids", lambda ids: ids[[1, 0, *range(2, len(ids))]])
 
@@ -93,6 +97,7 @@ def shift_the_ratings(graph):
         drop_the_mask,
         mask_the_neighbour,
         tell_the_same_rental_twice,
+        forget_a_rental,
         swap_two_rentals,
         swap_two_numbers,
         shift_the_ratings,
@@ -156,7 +161,13 @@ def test_half_precision_loses_little_and_the_loss_is_told(model, market, exporte
 
 def test_a_masked_answer_of_few_rentals_agrees_too(model, market, tmp_path):
     few = market.latest.head(4)
-    assert parity(model, few, export_all(model, few, tmp_path), market.test) < PARITY
+    path = export_all(model, few, tmp_path)
+    assert parity(model, few, path, market.test) < PARITY
+    for told in ("r79", few["rental_id"].iloc[0]):
+        graph = onnx.load(path)
+        set_constant(graph.graph, "rental_ids", lambda ids, told=told: np.append(ids[: len(few)], told))
+        onnx.save(graph, path)
+        assert parity(model, few, path, market.test) == np.inf, "something is told where nothing is left"
 
 
 def test_a_difference_of_choice_outweighs_equal_values():

@@ -140,8 +140,9 @@ def test_a_precomputation_that_was_killed_goes_on_with_the_missing_blocks(
 
 def test_users_that_are_none_or_twice_are_refused(users, best, tmp_path):
     table = RecommendationTable(f"sqlite:///{tmp_path / 'recommendations.db'}")
-    for wrong in (users.head(0), pd.concat([users, users.head(1)])):
-        with pytest.raises(PrecomputeError, match="each in one row"):
+    nameless = users.assign(user_id=users["user_id"].where(users["user_id"] != "u1"))
+    for wrong in (users.head(0), pd.concat([users, users.head(1)]), nameless):
+        with pytest.raises(PrecomputeError, match="in one row"):
             precompute(wrong, best, "7", table, block=64)
     with pytest.raises(ValueError, match=r"lacks \['user_segment'\]"):
         precompute(users.drop(columns="user_segment"), best, "7", table, block=64)
@@ -169,6 +170,8 @@ def test_spark_writes_the_same_set(users, best, spark, tmp_path):
     finally:
         spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
     assert (done.users, done.written, again.written) == (len(users), done.blocks, 0)
+    with pytest.raises(PrecomputeError, match="in one row"):
+        precompute_on_spark(frame.union(frame.limit(1)), best, "7", cluster, block=64)
     columns = ["user_id", "rental_id", "rank", "model_version"]
     here, there = whole(local), whole(cluster)
     pd.testing.assert_frame_equal(here[columns], there[columns])
