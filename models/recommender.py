@@ -98,8 +98,9 @@ class Recommender(pl.LightningModule):
         return (ranking + rating) / self.hyperparameters.batch_size
 
     def _ranking_loss(self, batch: Batch) -> Tensor:
-        # Ids are not hidden here: one that was never seen adds nothing to a sum, and features remain.
-        user = self.user_side.rank(batch.user_codes, batch.user_numbers, batch.user_recent)
+        # The catalogue's ids are not hidden: nearly all are known, and a ranking without them ranks worse.
+        codes = self._mask_ids(batch.user_codes)
+        user = self.user_side.rank(codes, batch.user_numbers, batch.user_recent)
         rentals, bias = self.rental_side.rank(
             batch.catalogue_codes, batch.catalogue_numbers, batch.catalogue_lifts
         )
@@ -149,6 +150,6 @@ class Recommender(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _mask_ids(self, codes: Tensor) -> Tensor:
-        hidden = torch.rand(len(codes), device=codes.device) < self.hyperparameters.rating_id_masking
+        hidden = torch.rand(len(codes), device=codes.device) < self.hyperparameters.id_masking
         ids = codes[:, :1].masked_fill(hidden.unsqueeze(1), UNKNOWN)
         return torch.cat([ids, codes[:, 1:]], dim=1)

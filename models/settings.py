@@ -100,8 +100,8 @@ class Hyperparameters(BaseSettings):
     rating_dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout in the hidden layers of the rating half."""
 
-    rating_id_masking: float = Field(0.5, ge=0, le=1)
-    """Share of user and rental ids hidden from the rating half in training: it must do without the unseen."""
+    id_masking: float = Field(0.5, ge=0, le=1)
+    """Share of user and rental ids hidden in training, so that unseen ids fall back on features."""
 
     minimum_user_events: int = Field(5, ge=1)
     """Users with fewer training events get no embedding of their own: they could only be memorised."""

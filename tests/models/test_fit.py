@@ -27,7 +27,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(small_mark
 
 def test_every_event_weighs_the_same_in_whatever_batch(small_market, columns):
     model = fit(small_market.train, small_market.catalogues, columns, SHORT)
-    model.hyperparameters = SHORT.model_copy(update={"rating_id_masking": 0.0})
+    model.hyperparameters = SHORT.model_copy(update={"id_masking": 0.0})
     snapshots = Catalogues(small_market.catalogues, columns)
     data = EventData(small_market.train, snapshots, model.encoding, model.hyperparameters)
     month = np.flatnonzero(data.dataset.snapshots == 1).tolist()

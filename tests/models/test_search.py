@@ -144,12 +144,12 @@ def test_each_round_trains_longer_and_the_last_one_fully(present):
 
 
 def test_what_is_not_searched_stays_as_it_is(present):
-    present = present.model_copy(update={"batch_size": 77, "rating_id_masking": 0.25, "seed": 11})
+    present = present.model_copy(update={"batch_size": 77, "id_masking": 0.25, "seed": 11})
     trials = Search(present, 5, 0).trials()
     assert trials[0].hyperparameters == present.model_copy(
         update={"epochs": trials[0].hyperparameters.epochs}
     )
-    assert {(t.hyperparameters.batch_size, t.hyperparameters.rating_id_masking) for t in trials} == {
+    assert {(t.hyperparameters.batch_size, t.hyperparameters.id_masking) for t in trials} == {
         (77, 0.25)
     }
 
