@@ -48,10 +48,14 @@ class PackedPostgresOnlineStore(PackedOnlineStore):
     @override
     def passes(self, error: Exception) -> bool:
         # A lost or refused connection is an OperationalError, and so is a deadlock: nothing was written.
-        # Two writers may create a view's table at the same moment.
+        # Two writers may create a view's table, and with it the type of its rows, at the same moment.
         return isinstance(
             error,
-            psycopg.OperationalError | errors.UniqueViolation | errors.DuplicateTable | errors.UndefinedTable,
+            psycopg.OperationalError
+            | errors.UniqueViolation
+            | errors.DuplicateTable
+            | errors.DuplicateObject
+            | errors.UndefinedTable,
         )
 
     def _connection(self, config: RepoConfig) -> "psycopg.Connection[tuple[bytes, bytes]]":
