@@ -6,7 +6,7 @@ It imports nothing heavy, so that whoever needs only names does not pay for Feas
 from dataclasses import dataclass
 from typing import Literal
 
-FEATURE_SERVICE = "recommender_v1"
+FEATURE_SERVICE = "recommender_v2"
 """What the recommender is trained on and served with."""
 
 MARKETPLACE_SERVICE = "marketplace_v1"
@@ -211,6 +211,7 @@ RECOMMENDER_USER_FEATURES = _chosen(
     "user_categories",
     "user_favourite_category",
     "user_favourite_purpose",
+    "user_recent_rentals",
 )
 """The user's side of ``FEATURE_SERVICE``."""
 
@@ -220,6 +221,9 @@ RECOMMENDER_RENTAL_FEATURES = _chosen(
     "rental_capacity",
     "rental_category",
     "rental_area",
+    "rental_rentals_7d",
     *_recommended("rental"),
+    "rental_purpose_counts",
+    "rental_size_counts",
 )
 """The rental's side of ``FEATURE_SERVICE``."""

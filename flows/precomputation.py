@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def user_inputs(features: FeatureSettings) -> pd.DataFrame:
     """Every user of the lake as the model takes one, with the features as of the end of the history.
 
-    They come by the point-in-time join that makes training sets. Nobody says what for, so the purpose is
-    missing. Where nothing happened to a user yet, counts are 0, as for a request.
+    They come by the point-in-time join that makes training sets. Nobody says what for, so purpose and
+    size are missing. Where nothing happened to a user yet, counts are 0, as for a request.
 
     Raises:
         LakeError: the lake has no features, or no users.
@@ -33,7 +33,9 @@ def user_inputs(features: FeatureSettings) -> pd.DataFrame:
     joined = store.features_as_of(store.open_store(features), requests)
     initial = {each.name: each.initial for each in RECOMMENDER_USER_FEATURES if each.initial is not None}
     joined = joined.fillna(initial).sort_values("user_id", ignore_index=True)
-    return joined[["user_id", *(feature.name for feature in RECOMMENDER_USER_FEATURES)]].assign(purpose="")
+    return joined[["user_id", *(feature.name for feature in RECOMMENDER_USER_FEATURES)]].assign(
+        purpose="", size=""
+    )
 
 
 def precompute_version(users: pd.DataFrame, version: int | None) -> "tuple[int, Precomputed]":

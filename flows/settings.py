@@ -21,5 +21,6 @@ class FlowSettings(BaseSettings):
     """The last days before the training's end are the test: long enough for a stable figure, short enough to
     be like the days that follow."""
 
-    catalogue_months: int = 25
-    """Monthly catalogue snapshots that the ranking loss sees: two years of seasons and the current month."""
+    catalogue_weeks: int = 104
+    """Weekly catalogue snapshots that the ranking loss and the tests see: two years of seasons, and popularity
+    that is at most a week old."""

@@ -17,8 +17,8 @@ from monitoring.skew_report import SkewReport
 WITHIN, SKEWED = 0, 1
 """Exit statuses of `python -m flows skew`; an error is another one."""
 
-REQUEST_INPUTS = ("purpose",)
-"""What a prediction logs beside features: it comes with the request, so no store can serve it wrong."""
+REQUEST_INPUTS = ("purpose", "size")
+"""What a prediction logs beside features: they come with the request, so no store can serve them wrong."""
 
 MATERIALIZATIONS_TRIED = 5
 """Differing requests are held against so many earlier states of the online store: a working week of them."""

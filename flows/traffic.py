@@ -52,19 +52,21 @@ class Person(NamedTuple):
 
     user_id: str
     purpose: str | None
+    size: float | None
     rental_id: str
     rating: float
 
 
 def _person(event: dict[Hashable, Any]) -> Person:
-    return Person(event["user_id"], event["purpose"], event["rental_id"], event["rating"])
+    size = None if pd.isna(event["size"]) else event["size"]
+    return Person(event["user_id"], event["purpose"], size, event["rental_id"], event["rating"])
 
 
 @contextmanager
 def replaying(api_url: str, events: pd.DataFrame) -> Iterator[Traffic]:
     """Ask for recommendations on behalf of the events' users, in turn and over again, until the block ends.
 
-    Each user asks with the event's purpose, and rates the rental that was really rented if it
+    Each user asks with the event's purpose and size, and rates the rental that was really rented if it
     is among the recommended: how often that happens is the reward by which a canary is compared.
     """
     # A user stays on one predictor: with one rental a person, the share of requests is that of people.
@@ -78,7 +80,9 @@ def replaying(api_url: str, events: pd.DataFrame) -> Iterator[Traffic]:
                 with next_person:
                     person = next(people)
                 try:
-                    answer = client.recommendations(person.user_id, k=RENTALS_SHOWN, purpose=person.purpose)
+                    answer = client.recommendations(
+                        person.user_id, k=RENTALS_SHOWN, purpose=person.purpose, size=person.size
+                    )
                     if person.rental_id in {item.rental_id for item in answer.items}:
                         client.feedback(answer.request_id, person.user_id, person.rental_id, person.rating)
                 # Whatever keeps a person from an answer is a failed request, and must not end the traffic.

@@ -18,8 +18,9 @@ from feature_repo.names import (
     Feature,
 )
 from feature_repo.settings import FeatureSettings
+from feature_repo.views import size_label
 from flows.settings import CHECKOUT, FlowSettings
-from models.columns import Columns
+from models.columns import Columns, Context
 
 if TYPE_CHECKING:
     from flows.gating import Gated
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
     from models.recommender import Recommender
 
 
+SIZE_STEP = 4.0
+"""Width of a class of sizes: a single code may give away the few rentals that have it."""
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Point-in-time correct frames up to ``until``.
 
     ``events`` has a row per rating known by then, with the features as of its event; ``catalogues`` the whole
-    catalogue with its features as of each month's start and as of ``until``; ``snapshot_hash`` names the
+    catalogue with its features as of each week's end, the last being ``until``; ``snapshot_hash`` names the
     tables behind them.
     """
 
@@ -80,18 +85,24 @@ def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timest
     if ratings.empty:
         raise lake.LakeError(f"no rating was known before {until:%Y-%m-%d}: give a later --until")
     rentals = lake.read(features.lake, "rentals", until)
-    months = pd.date_range(end=until, periods=flow.catalogue_months, freq="MS")
-    times = sorted({month for month in months if month > rentals["listed_at"].min()} | {until})
+    weeks = pd.date_range(end=until, periods=flow.catalogue_weeks, freq="7D")
+    times = [week for week in weeks if week > rentals["listed_at"].min()]
     print(f"joining {len(ratings):,} ratings and {len(times)} catalogues with their features")
     spark.session(features)
     feature_store = store.open_store(features)
     return TrainingSet(
-        events=store.as_of_events(feature_store, ratings),
+        events=with_size_labels(store.as_of_events(feature_store, ratings)),
         catalogues=store.catalogue_as_of(feature_store, rentals, times),
         until=until,
         test_from=until - pd.Timedelta(days=flow.test_days),
         snapshot_hash=lake.snapshot_hash(ratings, rentals, lake.read(features.lake, "users", until)),
     )
+
+
+def with_size_labels(events: pd.DataFrame) -> pd.DataFrame:
+    """Return ``events`` with their sizes as the texts under which sizes are counted, None where unknown."""
+    labels = {size: size_label(size) for size in events["size"].dropna().unique()}
+    return events.assign(size=events["size"].map(labels).astype(object).where(events["size"].notna(), None))
 
 
 def feature_columns() -> Columns:
@@ -100,11 +111,17 @@ def feature_columns() -> Columns:
     def named(features: tuple[Feature, ...], kind: str) -> tuple[str, ...]:
         return tuple(feature.name for feature in features if feature.kind == kind)
 
+    (recent,) = named(RECOMMENDER_USER_FEATURES, "list")
     return Columns(
         user_numeric=named(RECOMMENDER_USER_FEATURES, "numeric"),
         user_categorical=named(RECOMMENDER_USER_FEATURES, "categorical"),
         rental_numeric=named(RECOMMENDER_RENTAL_FEATURES, "numeric"),
         rental_categorical=named(RECOMMENDER_RENTAL_FEATURES, "categorical"),
+        context=(
+            Context("purpose", "rental_purpose_counts"),
+            Context("size", "rental_size_counts", SIZE_STEP),
+        ),
+        recent_rentals=recent,
     )
 
 

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from feature_repo.schema import RATING_SCALE
+from feature_repo.schema import RATING_SCALE, SIZE_SCALE
 from feature_repo.settings import FeatureSettings
 from feature_repo.stream import inbox
 from feature_repo.stream.events import LONGEST_ID, RatingEvent
@@ -42,7 +42,7 @@ register_url_convertor("id", _IdConvertor())
 INDEX = """<!doctype html><title>Rental recommendations</title>
 <h1>Rental recommendations</h1>
 <ul>
-<li><a href="/users/1/recommendations?k=10">/users/{user_id}/recommendations?k=10&amp;purpose=</a>,
+<li><a href="/users/1/recommendations?k=10">/users/{user_id}/recommendations?k=10&amp;purpose=&amp;size=</a>,
 also with exclude= and only= (rental ids), category= and area=, each as often as wanted
 <li><a href="/users/1/features">/users/{user_id}/features</a>
 <li><a href="/rentals/1/features">/rentals/{rental_id}/features</a>
@@ -63,13 +63,14 @@ Values = Annotated[
 
 
 class Question(BaseModel):
-    """How many rentals are asked for, for which purpose, and which may come back."""
+    """How many rentals are asked for, for which purpose and size, and which may come back."""
 
     # A misspelt name would otherwise mean its default.
     model_config = ConfigDict(extra="forbid")
 
     k: int = Field(10, ge=1, le=LARGEST_K)
     purpose: str | None = Field(None, max_length=LONGEST_ID)
+    size: float | None = Field(None, ge=SIZE_SCALE[0], le=SIZE_SCALE[1], allow_inf_nan=False)
 
     exclude: Values = []
     """Rentals that must not come back."""
@@ -180,7 +181,9 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
 
     @app.get("/users/{user_id:id}/recommendations")
     async def recommendations(user_id: Identifier, question: Annotated[Question, Query()]) -> Recommendation:
-        return await recommender.recommend(user_id, question.k, question.purpose, question.filters)
+        return await recommender.recommend(
+            user_id, question.k, question.purpose, question.size, question.filters
+        )
 
     @app.get("/users/{user_id:id}/features")
     async def user_features(user_id: Identifier) -> dict[str, Any]:

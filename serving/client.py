@@ -66,7 +66,12 @@ class RecommenderClient:
         self._client.close()
 
     def recommendations(
-        self, user_id: str, k: int = 10, purpose: str | None = None, **filters: str | Iterable[str]
+        self,
+        user_id: str,
+        k: int = 10,
+        purpose: str | None = None,
+        size: float | None = None,
+        **filters: str | Iterable[str],
     ) -> Recommendations:
         """Return the ``k`` best rentals for a user, at most 100.
 
@@ -74,12 +79,15 @@ class RecommenderClient:
             user_id: who asks.
             k: number of rentals; fewer come where the filters leave fewer.
             purpose: what for.
+            size: in which size, in the codes of the ratings.
             filters: ``exclude`` or ``only`` with rental ids, ``category`` or ``area`` with allowed values.
 
         Raises:
             RecommenderError: the API refuses the question or cannot answer.
         """
-        parameters: dict[str, Any] = {"k": k} | ({"purpose": purpose} if purpose is not None else {})
+        context = {"purpose": purpose, "size": size}
+        parameters: dict[str, Any] = {"k": k}
+        parameters |= {name: value for name, value in context.items() if value is not None}
         for name, values in filters.items():
             parameters[name] = values if isinstance(values, str) else list(values)
         answer = self._ask("GET", f"/users/{_quoted(user_id)}/recommendations", params=parameters)

@@ -14,6 +14,7 @@ import numpy as np
 
 from feature_repo.names import RECOMMENDER_USER_FEATURES
 from feature_repo.schema import RATING_SCALE
+from feature_repo.views import size_label
 from monitoring.prediction_log import Prediction, PredictionLog
 from serving.envoy import PREDICTOR_HEADER, USER_HEADER, seldon_prefix
 from serving.inference_protocol import InferenceFormatError, decode_response, encode_request
@@ -73,12 +74,18 @@ class Recommendation:
     items: list[dict[str, Any]]
 
 
-def model_inputs(user_id: str, purpose: str | None, features: FeatureValues) -> dict[str, float | str]:
+def model_inputs(
+    user_id: str, purpose: str | None, size: float | None, features: FeatureValues
+) -> dict[str, float | str]:
     """One value per input of the model: a missing number is NaN, missing text is empty.
 
     An unknown user gets what a known one had before the first rental, as the model has learned it.
     """
-    inputs: dict[str, float | str] = {"user_id": user_id, "purpose": purpose or ""}
+    inputs: dict[str, float | str] = {
+        "user_id": user_id,
+        "purpose": purpose or "",
+        "size": "" if size is None else size_label(size),
+    }
     for feature in RECOMMENDER_USER_FEATURES:
         value = features.get(feature.name)
         if feature.kind == "numeric":
@@ -143,7 +150,12 @@ class Recommender:
             return False
 
     async def recommend(
-        self, user_id: str, k: int, purpose: str | None, filters: Mapping[str, list[str]] = NO_FILTERS
+        self,
+        user_id: str,
+        k: int,
+        purpose: str | None,
+        size: float | None = None,
+        filters: Mapping[str, list[str]] = NO_FILTERS,
     ) -> Recommendation:
         """Return the ``k`` best rentals for a user, or fewer where the model or the filters leave fewer.
 
@@ -151,6 +163,7 @@ class Recommender:
             user_id: who asks.
             k: number of rentals.
             purpose: what for, None where that is not said.
+            size: in which size, in the codes of the ratings; None where that is not said.
             filters: texts by the name of the model's input, such as ``exclude``.
 
         Raises:
@@ -163,7 +176,7 @@ class Recommender:
         except FeaturesUnavailableError as error:
             features_failure = str(error)
         degraded = features_failure
-        inputs = model_inputs(user_id, purpose, features)
+        inputs = model_inputs(user_id, purpose, size, features)
         question = (request_id, inputs, filters, features_failure, k)
         predictor, ranking, failure = await self._attempt(*question, None)
         if ranking is None and (other := self._other_predictor(predictor)):

@@ -11,7 +11,7 @@ from models.load import load
 from models.registry import Registry, RegistryError, download
 from models.settings import ModelSettings
 
-LINEAGE = {"dataset_hash": "sha256:ab", "feature_service": "recommender_v1", "onnx_max_abs_diff": 2e-6}
+LINEAGE = {"dataset_hash": "sha256:ab", "feature_service": "recommender_v2", "onnx_max_abs_diff": 2e-6}
 NOWHERE = "http://127.0.0.1:9"
 """The discard port: nothing answers there."""
 

@@ -149,9 +149,7 @@ def test_what_is_not_searched_stays_as_it_is(present):
     assert trials[0].hyperparameters == present.model_copy(
         update={"epochs": trials[0].hyperparameters.epochs}
     )
-    assert {(t.hyperparameters.batch_size, t.hyperparameters.id_masking) for t in trials} == {
-        (77, 0.25)
-    }
+    assert {(t.hyperparameters.batch_size, t.hyperparameters.id_masking) for t in trials} == {(77, 0.25)}
 
 
 def test_a_trial_that_failed_is_shown_as_such_and_the_others_go_on(present):

@@ -27,7 +27,7 @@ def write_tiny_model(path: Path, rating_offset: float = 1.0) -> Path:
     def tensor(name: str, kind: int, width: int = 1) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kind, ["batch", width])
 
-    inputs = [tensor("user_id", TensorProto.STRING), tensor("purpose", TensorProto.STRING)]
+    inputs = [tensor(name, TensorProto.STRING) for name in ("user_id", "purpose", "size")]
     for feature in RECOMMENDER_USER_FEATURES:
         kind = TensorProto.FLOAT if feature.kind == "numeric" else TensorProto.STRING
         inputs.append(tensor(feature.name, kind))

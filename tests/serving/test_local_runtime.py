@@ -92,7 +92,7 @@ def predictors_of(state: RuntimeState, users: list[str], **headers: str) -> list
 def infer(state: RuntimeState, users: list[str], client: httpx.Client | None = None) -> httpx.Response:
     """Ask the model itself for a batch of users, in JSON."""
     inputs = []
-    for name, value in model_inputs("", None, {}).items():
+    for name, value in model_inputs("", None, None, {}).items():
         text = isinstance(value, str)
         data = users if name == "user_id" else [value if text else 0.0] * len(users)
         datatype = "BYTES" if text else "FP32"
@@ -221,7 +221,7 @@ def test_a_batch_is_answered_and_text_survives(apply: Callable[..., RuntimeState
 
 def test_an_error_of_one_request_is_only_its_own(apply: Callable[..., RuntimeState]) -> None:
     state = apply({"v3": 100})
-    body, headers = encode_request(model_inputs("u0", None, {}))
+    body, headers = encode_request(model_inputs("u0", None, None, {}))
     broken = body.replace(struct.pack("<I", 2) + b"u0", struct.pack("<I", 2) + b"\xff\xfe")
 
     def ask(content: bytes) -> httpx.Response:

@@ -17,11 +17,17 @@ def outputs(ratings: list[float], scores: list[float] | None = None) -> dict[str
 
 
 def test_every_input_has_a_value() -> None:
-    inputs = model_inputs("u0", None, {"user_age": 30, "user_segment": None, "user_price_mean": None})
+    inputs = model_inputs("u0", None, 14.0, {"user_age": 30, "user_segment": None, "user_price_mean": None})
 
-    assert set(inputs) == {"user_id", "purpose", *(feature.name for feature in RECOMMENDER_USER_FEATURES)}
+    assert set(inputs) == {
+        "user_id",
+        "purpose",
+        "size",
+        *(feature.name for feature in RECOMMENDER_USER_FEATURES),
+    }
     assert inputs["user_age"] == 30.0 and isinstance(inputs["user_age"], float)
     assert inputs["user_segment"] == inputs["purpose"] == ""
+    assert inputs["size"] == "14"
     assert math.isnan(float(inputs["user_price_mean"]))
 
 
@@ -58,8 +64,8 @@ def test_an_answer_nobody_should_see_is_refused(answer: dict[str, np.ndarray], r
 
 
 def test_a_stranger_looks_like_a_user_before_the_first_rental() -> None:
-    inputs = model_inputs("nobody", None, NO_USER_FEATURES)
+    inputs = model_inputs("nobody", None, None, NO_USER_FEATURES)
 
     assert (inputs["user_rentals_all"], inputs["user_categories"]) == (0, 0)
     assert math.isnan(float(inputs["user_rating_mean_all"]))
-    assert (inputs["user_segment"], inputs["purpose"]) == ("", "")
+    assert (inputs["user_segment"], inputs["purpose"], inputs["size"]) == ("", "", "")
