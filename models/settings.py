@@ -91,7 +91,7 @@ class Hyperparameters(BaseSettings):
     rating_hidden: int = Field(64, ge=1)
     """Width of each member's hidden layer."""
 
-    rating_learning_rate: float = Field(0.002, gt=0)
+    rating_learning_rate: float = Field(0.001, gt=0)
     """Peak step of AdamW for the rating half."""
 
     rating_weight_decay: float = Field(0.01, ge=0)

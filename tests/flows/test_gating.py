@@ -14,7 +14,7 @@ from flows.training import TrainingSet, feature_columns, publish, split
 from models.card import approval
 from models.checkpoint import FILE
 from models.evaluate import evaluate
-from models.registry import Registry, RegistryError
+from models.registry import ModelVersion, Registry, RegistryError
 from models.settings import GateSettings, Hyperparameters, ModelSettings
 from models.train import fit
 
@@ -40,10 +40,13 @@ def market(seed: int = 0) -> TrainingSet:
         {
             **numbers,
             **dict.fromkeys((*columns.user_categorical, *columns.rental_categorical), "a"),
+            **dict.fromkeys([context.counts for context in columns.context], "{}"),
+            columns.recent_rentals: "[]",
             "user_id": [f"u{n}" for n in user],
             "rental_id": [f"r{n}" for n in rental],
             "user_segment": np.array(["tall", "short"])[segment[user]],
             "purpose": "work",
+            "size": "14",
             "rating": np.clip(numbers["user_age"] / 10 + draw.normal(0, 0.5, EVENTS), 1, 5),
             "event_timestamp": when,
             "arrived_at": when,
@@ -53,6 +56,7 @@ def market(seed: int = 0) -> TrainingSet:
         {
             **{name: draw.normal(30, 10, RENTALS) for name in columns.rental_numeric},
             **dict.fromkeys(columns.rental_categorical, "a"),
+            **dict.fromkeys([context.counts for context in columns.context], "{}"),
             "rental_id": [f"r{n}" for n in range(RENTALS)],
         }
     )
@@ -150,15 +154,14 @@ def test_what_the_champion_learnt_from_is_no_part_of_the_window(champion, good, 
     assert not decision.figures
 
 
-def test_a_champion_that_this_code_cannot_read_is_named_with_the_remedy(champion, data, monkeypatch):
-    import models.checkpoint as module
-
-    def other_code(*_: object, **__: object) -> None:
-        raise AttributeError("no class Tower")
-
-    monkeypatch.setattr(module.torch, "load", other_code)
-    with pytest.raises(RivalError, match=rf"version {champion.version}.*Tower.*--against baselines"):
-        gate(None, data, CHAMPION, SETTINGS)
+def test_a_champion_that_this_code_cannot_read_is_named_with_the_remedy(
+    champion, good, data, tmp_path, monkeypatch
+):
+    damaged = tmp_path / FILE
+    damaged.write_bytes(champion.artifact(FILE).read_bytes()[:-100])
+    monkeypatch.setattr(ModelVersion, "artifact", lambda version, name: damaged)
+    with pytest.raises(RivalError, match=rf"version {champion.version}.*cannot be read.*--against baselines"):
+        gate(good, data, CHAMPION, SETTINGS)
 
 
 def test_a_champion_whose_network_is_not_what_serves_is_no_rival(champion, good, data, monkeypatch):

@@ -85,15 +85,19 @@ def write_recommender(path: Path) -> Path:
 
     columns, draw = feature_columns(), np.random.default_rng(0)
     numeric = [*columns.user_numeric, *columns.rental_numeric]
+    counts = dict.fromkeys([context.counts for context in columns.context], "{}")
     catalogue = pd.DataFrame({name: draw.normal(size=CATALOGUE) for name in columns.rental_numeric})
     catalogue = catalogue.assign(
         **dict.fromkeys(columns.rental_categorical, "somewhere")
+        | counts
         | {"rental_id": [f"r{number}" for number in range(CATALOGUE)]}
         | {"rental_category": ["gown", "suit"] * (CATALOGUE // 2)},
         snapshot_at=pd.Timestamp("2024-01-01", tz="UTC"),
     )
     events = pd.DataFrame({name: draw.normal(size=200) for name in numeric}).assign(
         **dict.fromkeys([*columns.user_strings, *columns.rental_strings], "one")
+        | counts
+        | {columns.recent_rentals: "[]"}
         | {"rental_id": [f"r{number % CATALOGUE}" for number in range(200)]},
         rating=draw.integers(1, 6, 200).astype(float),
         event_timestamp=pd.Timestamp("2024-02-01", tz="UTC"),
