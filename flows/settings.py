@@ -22,5 +22,5 @@ class FlowSettings(BaseSettings):
     be like the days that follow."""
 
     catalogue_weeks: int = 104
-    """Weekly catalogue snapshots that the ranking loss and the tests see: two years of seasons, and popularity
-    that is at most a week old."""
+    """Weekly catalogue snapshots that the ranking loss and the tests see: two years of seasons, and a
+    popularity that is at most a week old."""
