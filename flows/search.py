@@ -151,7 +151,9 @@ class SearchFlow(FlowSpec):
 
         self.merge_artifacts(inputs, include=["search", "choosing", "confirming"])
         self.outcomes = [
-            Outcome(task.input, failure=str(task.failure)) if task.failure else task.outcome
+            Outcome(task.input, failure=f"{task.failure.type}: {task.failure.exception}")
+            if task.failure
+            else task.outcome
             for task in inputs
         ]
 
