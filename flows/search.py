@@ -116,7 +116,7 @@ class SearchFlow(FlowSpec):
         from flows.training import feature_columns
         from flows.trials import measure
 
-        self.measured = measure(self.input.hyperparameters, self.confirming, feature_columns())
+        self.measured = measure(self.input.hyperparameters, self._window("confirming"), feature_columns())
         self.next(self.judge)
 
     @card(type="blank")
@@ -144,14 +144,23 @@ class SearchFlow(FlowSpec):
         from flows.training import feature_columns
         from flows.trials import try_out
 
-        self.outcome = try_out(self.input, self.choosing, feature_columns())
+        self.outcome = try_out(self.input, self._window("choosing"), feature_columns())
+
+    def _window(self, name):
+        window = getattr(self, name)
+        # Metaflow stores again what a task has read, and what was worked with may be stored as other bytes:
+        # each trial would keep a copy, and the copies could not be merged.
+        delattr(self, name)
+        return window
 
     def _collect(self, inputs):
         from models.search import Outcome
 
         self.merge_artifacts(inputs, include=["search", "choosing", "confirming"])
         self.outcomes = [
-            Outcome(task.input, failure=str(task.failure)) if task.failure else task.outcome
+            Outcome(task.input, failure=f"{task.failure.type}: {task.failure.exception}")
+            if task.failure
+            else task.outcome
             for task in inputs
         ]
 

@@ -21,23 +21,34 @@ CONFIRMING_SEEDS = 2
 """Trainings of the winner and of the present settings, each with another seed: a gain must outlast it."""
 
 
+class HistoryError(ValueError):
+    """There is too little before the tests to search on; the message names the remedy."""
+
+
 def before_tests(data: TrainingSet) -> TrainingSet:
     """Return what was known when the tests of ``data`` began, with as long a test of its own at its end.
 
     Raises:
-        ValueError: nothing is left on one side of the new test's beginning.
+        HistoryError: there is no event to learn from, no test, or no catalogue before it.
     """
     earlier, _ = split(data)
+    times, catalogue_from = utc(earlier["event_timestamp"]), utc(data.catalogues["snapshot_at"]).min()
     begin = data.test_from - (data.until - data.test_from)
-    known = replace(
+    learnt = times[times < begin]
+    if learnt.empty or len(learnt) == len(times) or learnt.max() < catalogue_from:
+        raise HistoryError(
+            f"the search learns from ratings and catalogues before {begin:%Y-%m-%d} and tests on those up to "
+            f"{data.test_from:%Y-%m-%d}; here ratings run from {times.min():%Y-%m-%d} to "
+            f"{times.max():%Y-%m-%d} and catalogues from {catalogue_from:%Y-%m-%d} on: give a later --until, "
+            "fewer RENTALS_TEST_DAYS or more RENTALS_CATALOGUE_MONTHS"
+        )
+    return replace(
         data,
         events=earlier,
         catalogues=data.catalogues[utc(data.catalogues["snapshot_at"]) <= data.test_from],
         until=data.test_from,
         test_from=begin,
     )
-    split(known)
-    return known
 
 
 def try_out(trial: "Trial", data: TrainingSet, columns: Columns) -> "Outcome":

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from flows.training import TrainingSet, split
-from flows.trials import before_tests, contenders, measure, recommend, try_out
+from flows.trials import HistoryError, before_tests, contenders, measure, recommend, try_out
 from models.columns import Columns
 from models.comparison import EventFigures
 from models.search import BUDGETS, Outcome, Search
@@ -99,8 +99,17 @@ def test_the_tests_of_the_training_flow_change_nothing_and_the_confirming_window
 
 def test_too_short_a_history_is_refused_before_anything_is_trained():
     data = frames()
-    with pytest.raises(ValueError, match="no events on one side"):
-        before_tests(replace(data, test_from=data.events["event_timestamp"].min() + pd.Timedelta(days=20)))
+    early = data.events["event_timestamp"].min() + pd.Timedelta(days=20)
+    young = data.catalogues[data.catalogues["snapshot_at"] >= "2024-05-20"]
+    old = data.events[data.events["event_timestamp"] < "2024-04-20"]
+    lately = pd.concat([old, data.events[data.events["event_timestamp"] >= "2024-06-01"]])
+    for short in (
+        replace(data, test_from=early),
+        replace(data, catalogues=young),
+        replace(data, events=lately),
+    ):
+        with pytest.raises(HistoryError, match=r"before 20\d\d-.*fewer RENTALS_TEST_DAYS"):
+            before_tests(short)
 
 
 def figures(rmse: float, ndcg: float) -> EventFigures:
@@ -171,7 +180,7 @@ def test_a_search_on_the_generator_survives_a_trial_that_fails(tmp_path):
 
     home = tmp_path / "home"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("METAFLOW_")}
-    settings = {"RENTALS_HOME": str(home), "RENTALS_EPOCHS": "2", "RENTALS_CATALOGUE_MONTHS": "4"}
+    settings = {"RENTALS_HOME": str(home), "RENTALS_EPOCHS": "2", "RENTALS_TEST_DAYS": "30"}
     checkout = Path(__file__).resolve().parents[2]
     flow = tmp_path / "search.py"
     flow.write_text(BROKEN)
@@ -190,7 +199,7 @@ def test_a_search_on_the_generator_survives_a_trial_that_fails(tmp_path):
     command(str(checkout / "flows" / "features.py"), "run", "--until", "2021-08-01")
     said = command(str(flow), "run", "--trials", "4", "--run-id-file", str(tmp_path / "run"))
     run = (tmp_path / "run").read_text()
-    assert "broken on purpose" in said
+    assert "ranking 2, rating 2: builtins.MemoryError: broken on purpose" in said
 
     lines = (home / "search" / "best.env").read_text().splitlines()
     taken = dict(line.split("=") for line in lines if not line.startswith("#"))
