@@ -1,13 +1,13 @@
 """Training and test events as codes, with features and negatives in the order of the codes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from models.benchmark.tables import FileFaults, read_features, read_interactions, read_negatives
+from models.benchmark.tables import FileError, read_features, read_interactions, read_negatives
 from models.collaborative.features import feature_matrix
 from models.collaborative.interactions import Interactions
 from models.collaborative.search import Protocol
@@ -26,7 +26,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One benchmark's data. Models get all but the test's items and ratings."""
+    """One benchmark's data."""
 
     train: Interactions
     train_ratings: np.ndarray | None
@@ -45,6 +45,12 @@ class Dataset:
     user_features: sp.csr_matrix | None
     item_features: sp.csr_matrix | None
     protocol: Protocol
+
+    def blind(self) -> "Dataset":
+        """Return what a model may see: no test rating and, of a ranking, no test item and no negatives."""
+        if self.train_ratings is not None:
+            return replace(self, test_ratings=None)
+        return replace(self, test_items=np.empty(0, dtype=np.int64), negatives=None)
 
     @property
     def summary(self) -> dict[str, int | bool]:
@@ -73,13 +79,15 @@ def load(files: Files, task: str) -> Dataset:
         task: ``rating`` or ``ranking``.
 
     Raises:
-        FileFaults: a file cannot be used, or the files do not fit each other.
+        FileError: a file cannot be used, or the files do not fit each other.
     """
     rated = task == "rating"
     train, test = read_interactions(files.train, rated), read_interactions(files.test, rated)
     _check_apart(files, train, test)
     given = read_negatives(files.negatives) if files.negatives and not rated else None
-    others = [] if given is None else [np.concatenate([np.array(row, dtype=str) for row in given["negatives"]])]
+    others = (
+        [] if given is None else [np.concatenate([np.array(row, dtype=str) for row in given["negatives"]])]
+    )
     users = np.unique(np.concatenate([train["user"], test["user"]]).astype(str))
     items = np.unique(np.concatenate([train["item"], test["item"], *others]).astype(str))
     events = Interactions(
@@ -114,7 +122,7 @@ def _check_apart(files: Files, train: pd.DataFrame, test: pd.DataFrame) -> None:
     both = test.merge(train[["user", "item"]], on=["user", "item"])
     if len(both):
         pair = both.iloc[0]
-        raise FileFaults(
+        raise FileError(
             files.test,
             [f"{len(both)} pairs are in the training file too (user {pair['user']}, item {pair['item']}, …)"],
         )
@@ -125,7 +133,7 @@ def _negatives(files: Files, test: pd.DataFrame, given: pd.DataFrame, items: np.
     missing = rows.isna()
     if missing.any():
         pair = test[missing.to_numpy()].iloc[0]
-        raise FileFaults(
+        raise FileError(
             files.negatives or files.test,
             [f"{missing.sum()} test events have no line (user {pair['user']}, item {pair['item']}, …)"],
         )
@@ -140,7 +148,7 @@ def _features(path: Path | None, ids: np.ndarray, train: Path) -> sp.csr_matrix 
         return None
     table = read_features(path)
     if not len(np.intersect1d(table.index.to_numpy(dtype=str), ids)):
-        raise FileFaults(path, [f"none of its ids is in {train}"])
+        raise FileError(path, [f"none of its ids is in {train}"])
     matrix = feature_matrix(table.reindex(ids).reset_index(drop=True))
     return matrix if matrix.shape[1] else None
 

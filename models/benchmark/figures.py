@@ -87,5 +87,3 @@ def _blocks(data: Dataset) -> Iterator[np.ndarray]:
     size = max(1, BLOCK_SCORES // data.train.item_count)
     for start in range(0, len(data.test_users), size):
         yield np.arange(start, min(start + size, len(data.test_users)))
-
-

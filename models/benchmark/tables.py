@@ -26,7 +26,7 @@ MOST_EXAMPLES = 3
 """Examples of a fault that are shown."""
 
 
-class FileFaults(ValueError):
+class FileError(ValueError):
     """A file cannot be used; the message lists all that is wrong with it."""
 
     def __init__(self, path: Path, faults: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def read_interactions(path: Path, rated: bool) -> pd.DataFrame:
         ``user`` and ``item`` (text), and where the file has them ``rating`` and ``timestamp`` (float).
 
     Raises:
-        FileFaults: no rows, unknown columns, missing or non-numeric values, pairs that come twice.
+        FileError: no rows, unknown columns, missing or non-numeric values, pairs that come twice.
     """
     table = _named(path, _read(path))
     faults = []
@@ -56,7 +56,7 @@ def read_interactions(path: Path, rated: bool) -> pd.DataFrame:
         faults += _fault(table, table[name].isna() | (table[name] == ""), f"no {name}")
     if "rating" in table:
         numbers = pd.to_numeric(table["rating"], errors="coerce").astype("float64")
-        faults += _fault(table, ~np.isfinite(numbers), "a rating that is no number")
+        faults += _fault(table, numbers.isna() | numbers.abs().eq(np.inf), "a rating that is no number")
         table["rating"] = numbers
     elif rated:
         faults.append("no ratings: --task rating needs a third column, or a column named rating")
@@ -67,7 +67,7 @@ def read_interactions(path: Path, rated: bool) -> pd.DataFrame:
     twice = table.duplicated(["user", "item"], keep=False) & table["user"].notna()
     faults += _fault(table, twice, "a pair of user and item that comes more than once (keep one)")
     if faults:
-        raise FileFaults(path, faults)
+        raise FileError(path, faults)
     return table.astype({"user": str, "item": str}).reset_index(drop=True)
 
 
@@ -78,7 +78,7 @@ def read_negatives(path: Path) -> pd.DataFrame:
         ``user``, ``item`` (text) and ``negatives`` (lists of text), one row a test event.
 
     Raises:
-        FileFaults: no rows, a line without negatives, an item among its own negatives, a pair twice.
+        FileError: no rows, a line without negatives, an item among its own negatives, a pair twice.
     """
     lines = [line.strip() for line in _text(path).splitlines()]
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line]
@@ -86,7 +86,9 @@ def read_negatives(path: Path) -> pd.DataFrame:
     rows, numbers, faults = [], [], []
     for number, line in numbered:
         paired = re.match(r"\(\s*([^,]+?)\s*,\s*(.+?)\s*\)\s*", line)
-        rest = [field.strip() for field in line[paired.end() if paired else 0 :].strip(separator).split(separator)]
+        rest = [
+            field.strip() for field in line[paired.end() if paired else 0 :].strip(separator).split(separator)
+        ]
         user, item, others = (*paired.groups(), rest) if paired else (rest[0], rest[1:2], rest[2:])
         item = item if paired else "".join(item)
         others = [other for other in others if other]
@@ -99,12 +101,14 @@ def read_negatives(path: Path) -> pd.DataFrame:
             numbers.append(number)
     table = pd.DataFrame(rows, columns=["user", "item", "negatives"], index=numbers)
     twice = table.duplicated(["user", "item"])
-    faults += [f"line {number}: the same user and item as on an earlier line" for number in table.index[twice]]
+    faults += [
+        f"line {number}: the same user and item as on an earlier line" for number in table.index[twice]
+    ]
     if not numbered:
         faults.append("the file has no rows")
     if faults:
         shown = faults[:20]
-        raise FileFaults(path, shown + [f"{len(faults) - 20} more"] * (len(faults) > 20))
+        raise FileError(path, shown + [f"{len(faults) - 20} more"] * (len(faults) > 20))
     return table.reset_index(drop=True)
 
 
@@ -117,7 +121,7 @@ def read_features(path: Path) -> pd.DataFrame:
         Text columns, by id.
 
     Raises:
-        FileFaults: no rows, no feature, an id twice.
+        FileError: no rows, no feature, an id twice.
     """
     table = _read(path)
     first = str(table.iloc[0, 0]) if len(table) else ""
@@ -131,7 +135,7 @@ def read_features(path: Path) -> pd.DataFrame:
     faults += _fault(table, ids.isna() | (ids == ""), "no id")
     faults += _fault(table, ids.duplicated(), "an id that came before")
     if faults:
-        raise FileFaults(path, faults)
+        raise FileError(path, faults)
     features = table.iloc[:, 1:].astype("string")
     features.columns = [f"{number} {name}" for number, name in enumerate(features.columns)]
     return features.set_axis(ids.astype(str), axis=0)
@@ -144,18 +148,17 @@ def _read(path: Path) -> pd.DataFrame:
     text = _text(path)
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
-        raise FileFaults(path, ["the file has no rows"])
+        raise FileError(path, ["the file has no rows"])
     separator = _separator(lines[:100])
-    if separator == "::" or separator is None:
+    if separator not in (",", ";"):
         fields = [line.split(separator) for line in lines]
     else:
-        quoting = csv.QUOTE_MINIMAL if separator in ",;" else csv.QUOTE_NONE
-        fields = list(csv.reader(lines, delimiter=separator, quoting=quoting))
+        fields = list(csv.reader(lines, delimiter=separator))
     width = len(fields[0])
     ragged = [number for number, row in enumerate(fields, start=1) if len(row) != width]
     if ragged:
         examples = ", ".join(str(number) for number in ragged[:MOST_EXAMPLES])
-        raise FileFaults(
+        raise FileError(
             path, [f"{len(ragged)} rows have not {width} fields as the first one: row {examples} …"]
         )
     return pd.DataFrame(fields, dtype="string", index=range(1, len(fields) + 1))
@@ -163,7 +166,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise FileFaults(path, ["there is no such file"])
+        raise FileError(path, ["there is no such file"])
     data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
@@ -189,19 +192,23 @@ def _named(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     names = [known.get(re.sub(r"[\s_:]", "", name).lower(), "") for name in header]
     if not parquet and not any(names):
         if not 2 <= table.shape[1] <= len(COLUMNS):
-            raise FileFaults(
+            raise FileError(
                 path,
                 [f"{table.shape[1]} columns without a header that names any of {', '.join(COLUMNS)}: "
                  f"2 to {len(COLUMNS)} are taken, in this order"],
             )  # fmt: skip
         return table.set_axis(COLUMNS[: table.shape[1]], axis=1)
-    faults = [f"no column for the {name}: there are {', '.join(header)}" for name in COLUMNS[:2] if name not in names]
+    faults = [
+        f"no column for the {name}: there are {', '.join(header)}"
+        for name in COLUMNS[:2]
+        if name not in names
+    ]
     faults += [f"two columns for the {name}" for name in COLUMNS if names.count(name) > 1]
     body = table if parquet else table.iloc[1:]
     if not len(body):
         faults.append("the file has no rows")
     if faults:
-        raise FileFaults(path, faults)
+        raise FileError(path, faults)
     chosen = [name != "" for name in names]
     return body.loc[:, chosen].set_axis([name for name in names if name], axis=1)
 

@@ -3,8 +3,8 @@
 A rating is normal around mean + user bias + item bias + user vector · item vector. Bias and vector of a user
 are together normal around a linear function of the user's features, as in Macau (Simm et al. 2017, "Macau:
 Scalable Bayesian Factorization with High-Dimensional Side Information"), which extends Salakhutdinov and Mnih
-2008, "Bayesian Probabilistic Matrix Factorization"; the same for items. It is a Bayesian factorisation machine
-(Rendle 2012) of pairs of a user's and an item's inputs, but each row is drawn in one piece.
+2008, "Bayesian Probabilistic Matrix Factorization"; the same for items. It is Rendle's 2012 Bayesian
+factorisation machine of pairs of a user's and an item's inputs, but each row is drawn in one piece.
 """
 
 from collections.abc import Sequence

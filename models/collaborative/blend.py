@@ -12,7 +12,7 @@ from models.collaborative.ranker import Ranker
 from models.metrics import CUT, ndcg
 
 FACTORS = (0.5, 0.7, 1.4, 2.0, 0.0)
-"""Changes that are tried on one weight at a time; a ranker is dropped only after a first round without that."""
+"""Changes that are tried on one weight at a time; none is dropped in the first round."""
 
 ROUNDS = 4
 """Passes over the weights; later ones change little."""
@@ -40,7 +40,7 @@ class Blend:
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Return scores of all items, float32 [users, items]."""
-        total = np.float32(0.0)
+        total: np.ndarray = np.zeros((len(users), 1), dtype=np.float32)
         for name, ranker in self.rankers.items():
             total = total + np.float32(self.weights[name]) * standardised(ranker.scores(users))
         unknown = ~self.known[users]

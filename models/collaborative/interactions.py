@@ -49,8 +49,9 @@ class Interactions:
 
     def in_order(self, by_time: bool = True) -> "Interactions":
         """Return the events by user and, within a user, by time; equal times keep their order."""
-        by_time = by_time and self.times is not None
-        return self.where(np.lexsort((self.times, self.users) if by_time else (self.users,)))
+        if self.times is None or not by_time:
+            return self.where(np.argsort(self.users, kind="stable"))
+        return self.where(np.lexsort((self.times, self.users)))
 
     def hold_out(self, most_users: int, last: bool, seed: int) -> tuple["Interactions", "Interactions"]:
         """Take one event of each user who has two or more, of ``most_users`` drawn users at most.

@@ -94,7 +94,9 @@ def _decay(events: np.ndarray) -> np.ndarray:
     return 0.5 ** (events / HALF_LIFE)
 
 
-def _matrix(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
+def _matrix(
+    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
+) -> sp.csr_matrix:
     return sp.csr_matrix((values.astype(np.float32), (rows, columns)), shape)
 
 

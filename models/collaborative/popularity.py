@@ -63,4 +63,4 @@ def fit_trend(events: Interactions, half_life: float) -> Popularity:
 
 
 SMOOTHING = 0.1
-"""Share of the mean count that each item has without events, so that rare items do not lie far below all others."""
+"""Share of the mean count that each item has without events, so that rare ones are not far below."""

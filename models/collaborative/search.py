@@ -1,4 +1,4 @@
-"""The short search: settings and weights of a blend from one held-out event a user, then a fit on all events."""
+"""The short search: a blend's settings and weights from one held-out event a user, then the fit on all."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -89,7 +89,9 @@ def fit_best(
 
 
 def _choose(candidates: Mapping[str, Mapping[float, Fit]], rest: Interactions, held_out: HeldOut) -> Choice:
-    settings, merits, scores = {}, {}, {}
+    settings: dict[str, float] = {}
+    merits: dict[str, float] = {}
+    scores: dict[str, np.ndarray] = {}
     for name, fits in candidates.items():
         for setting, fit in fits.items():
             tried = held_out.standardised(fit(rest))
@@ -118,7 +120,7 @@ def _candidates(
         settings = SoftmaxSettings(dimension=dimension, l2=l2)
         return lambda some: fit_softmax(some, settings, seed, user_features, item_features)
 
-    candidates = {
+    candidates: dict[str, dict[float, Fit]] = {
         "ease": {value: partial(fit_ease, regularisation=value) for value in (100.0, 300.0, 1000.0)},
         "implicit_als": {value: implicit_als(value) for value in (0.004, 0.007, 0.015)},
         "softmax": {value: softmax(value) for value in (0.01, 0.03, 0.1)},

@@ -127,7 +127,7 @@ class _Vectors(torch.nn.Module):
 
     def __init__(self, rows: int, dimension: int, features: sp.csr_matrix | None) -> None:
         super().__init__()
-        self.features = features
+        self.features: sp.csr_matrix | None = features
         self.own = torch.nn.Parameter(torch.randn(rows, dimension) * 0.1 / dimension**0.5)
         if features is not None:
             self.of_features = torch.nn.Parameter(torch.zeros(features.shape[1], dimension))
@@ -135,7 +135,7 @@ class _Vectors(torch.nn.Module):
     def forward(self, codes: Tensor | None) -> Tensor:
         """Return the vectors of these codes, or of all."""
         own = self.own if codes is None else self.own[codes]
-        return own if self.features is None else own + self._from_features(codes)
+        return own if self.features is None else own + self._from_features(self.features, codes)
 
     def squared_length(self, vectors: Tensor, codes: Tensor | None) -> Tensor:
         """Return the squared length of the own and, where there are features, of the whole vectors."""
@@ -148,10 +148,12 @@ class _Vectors(torch.nn.Module):
         """Return all vectors; rows that are not present have no own one."""
         with torch.no_grad():
             vectors = self.own * torch.from_numpy(present)[:, None]
-            return (vectors if self.features is None else vectors + self._from_features(None)).numpy()
+            return (
+                vectors if self.features is None else vectors + self._from_features(self.features, None)
+            ).numpy()
 
-    def _from_features(self, codes: Tensor | None) -> Tensor:
-        rows = self.features if codes is None else self.features[codes.numpy()]
+    def _from_features(self, features: sp.csr_matrix, codes: Tensor | None) -> Tensor:
+        rows = features if codes is None else features[codes.numpy()]
         coordinates = rows.tocoo()
         places = torch.from_numpy(np.stack([coordinates.row, coordinates.col]).astype(np.int64))
         values = torch.from_numpy(coordinates.data.astype(np.float32))
@@ -177,7 +179,7 @@ def fit_softmax(
         rows = matrix[codes.numpy()].tocoo()
         return codes, torch.from_numpy(rows.row.astype(np.int64)), torch.from_numpy(rows.col.astype(np.int64))
 
-    loader = DataLoader(active, size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+    loader: DataLoader = DataLoader(active, size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         trainer = pl.Trainer(
