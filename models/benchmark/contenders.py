@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from models.benchmark.dataset import Dataset
+from models.collaborative.interactions import Interactions
 from models.collaborative.ranker import Factors, Ranker
 
 GIBBS_EVENTS = 100_000_000
@@ -14,6 +16,10 @@ GIBBS_EVENTS = 100_000_000
 
 RANKS = ((0, 10), (1_000_000, 20), (10_000_000, 32))
 """Rank from how many training ratings on: more data tells more factors apart."""
+
+
+IMPLICIT_REGULARISATIONS = (0.01, 5.0, 20.0)
+"""What is tried for the implicit library; the first is its default."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,32 @@ def popularity(data: Dataset, seed: int, threads: int) -> Fitted:
 
 
 def implicit_library(data: Dataset, seed: int, threads: int) -> Fitted:
-    """Fit the ``implicit`` library's alternating least squares, with its own defaults.
+    """Fit the ``implicit`` library's alternating least squares.
+
+    Its regularisation is found as the own model's settings are: the library's default is far too small.
 
     Raises:
         ModuleNotFoundError: the library is not installed.
     """
+    from models.collaborative.blend import HeldOut
+    from models.collaborative.search import MOST_USERS, best_setting
+
     try:
         from implicit.cpu.als import AlternatingLeastSquares
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("the implicit library is missing: pip install implicit") from error
-    model = AlternatingLeastSquares(random_state=seed, num_threads=threads)
-    model.fit(data.train.matrix, show_progress=False)
-    return Fitted(_with_popularity(data, Factors(model.user_factors, model.item_factors)))
+
+    def fit(events: Interactions, regularisation: float) -> Ranker:
+        model = AlternatingLeastSquares(regularization=regularisation, random_state=seed, num_threads=threads)
+        model.fit(events.matrix, show_progress=False)
+        return Factors(model.user_factors, model.item_factors)
+
+    rest, taken = data.train.hold_out(MOST_USERS, data.protocol.last, seed)
+    best = IMPLICIT_REGULARISATIONS[0]
+    if len(taken):
+        fits = {value: partial(fit, regularisation=value) for value in IMPLICIT_REGULARISATIONS}
+        best, _, _ = best_setting(fits, rest, HeldOut(rest, taken, data.protocol.negatives))
+    return Fitted(_with_popularity(data, fit(data.train, best)), {"regularisation": best})
 
 
 def spark_als(data: Dataset, seed: int, threads: int) -> Fitted:

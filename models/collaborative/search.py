@@ -88,17 +88,24 @@ def fit_best(
     return Blend(rankers, choice.weights, np.diff(events.matrix.indptr) > 0, fallback), choice
 
 
+def best_setting(
+    fits: Mapping[float, Fit], rest: Interactions, held_out: HeldOut
+) -> tuple[float, float, np.ndarray]:
+    """Return the setting of highest held-out NDCG, that NDCG, and the standardised scores."""
+    tried = []
+    for setting, fit in fits.items():
+        scores = held_out.standardised(fit(rest))
+        tried.append((setting, held_out.merit(scores), scores))
+    return max(tried, key=lambda one: one[1])
+
+
 def _choose(candidates: Mapping[str, Mapping[float, Fit]], rest: Interactions, held_out: HeldOut) -> Choice:
     settings: dict[str, float] = {}
     merits: dict[str, float] = {}
     scores: dict[str, np.ndarray] = {}
     for name, fits in candidates.items():
-        for setting, fit in fits.items():
-            tried = held_out.standardised(fit(rest))
-            merit = held_out.merit(tried)
-            log.info("%s %g: held-out NDCG %.4f", name, setting, merit)
-            if merit > merits.get(name, -1.0):
-                settings[name], merits[name], scores[name] = setting, merit, tried
+        settings[name], merits[name], scores[name] = best_setting(fits, rest, held_out)
+        log.info("%s: best setting %g, held-out NDCG %.4f", name, settings[name], merits[name])
     weights = average_weights(scores, held_out)
     total = np.sum([np.float32(weight) * scores[name] for name, weight in weights.items()], axis=0)
     return Choice(settings, {**merits, "blend": held_out.merit(total)}, weights)
