@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -54,7 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
     except FileError as faults:
         sys.stderr.write(f"{faults}\n")
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     sys.stdout.write("  ".join(f"{name} {value}" for name, value in data.summary.items()) + "\n")
     names = [*OWN[given.task], *(BASELINES[given.task] if given.baselines else ())]
     results = {}

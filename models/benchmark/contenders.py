@@ -59,8 +59,7 @@ def implicit_library(data: Dataset, seed: int, threads: int) -> Fitted:
     Raises:
         ModuleNotFoundError: the library is not installed.
     """
-    from models.collaborative.blend import HeldOut
-    from models.collaborative.search import MOST_USERS, best_setting
+    from models.collaborative.blend import MOST_USERS, HeldOut, best_setting
 
     try:
         from implicit.cpu.als import AlternatingLeastSquares

@@ -9,8 +9,7 @@ import scipy.sparse as sp
 
 from models.benchmark.tables import FileError, read_features, read_interactions, read_negatives
 from models.collaborative.features import feature_matrix
-from models.collaborative.interactions import Interactions
-from models.collaborative.search import Protocol
+from models.collaborative.interactions import Interactions, Protocol
 
 
 @dataclass(frozen=True)

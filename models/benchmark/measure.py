@@ -1,5 +1,6 @@
 """Runs one model in a process of its own, so that its time and peak memory are its own."""
 
+import logging
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -40,9 +41,8 @@ def measure(task: str, name: str, data: Dataset, seed: int, threads: int) -> dic
 
 
 def _measure(task: str, name: str, data: Dataset, seed: int, threads: int) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(threads)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("models").setLevel(logging.INFO)
     contender = {**OWN[task], **BASELINES[task]}[name]
     start = time.perf_counter()
     fitted = contender(data.blind(), seed, threads)

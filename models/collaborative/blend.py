@@ -1,6 +1,6 @@
 """A weighted sum of rankers' standardised scores, with weights from held-out events."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ FACTORS = (0.5, 0.7, 1.4, 2.0, 0.0)
 ROUNDS = 4
 """Passes over the weights; later ones change little."""
 
+MOST_USERS = 20_000
+"""Most users of the search: with more its time would grow and its choice would not change."""
+
 HALVES = 5
 """Random halves of the held-out users whose best weights are averaged."""
 
@@ -25,6 +28,10 @@ MOST_SCORES = 60_000_000
 
 MASKED = -1e4
 """Standardised score of items that the user already has; infinity times a weight of 0 would be no number."""
+
+
+Fit = Callable[[Interactions], Ranker]
+"""Fits a ranker on events."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,17 @@ class HeldOut:
         places = np.arange(CUT)
         chance = binom.pmf(places, self.negatives, np.minimum(better / others, 1.0)[:, None])
         return float((chance @ ndcg(places)).mean())
+
+
+def best_setting(
+    fits: Mapping[float, Fit], rest: Interactions, held_out: HeldOut
+) -> tuple[float, float, np.ndarray]:
+    """Return the setting of highest held-out NDCG, that NDCG, and the standardised scores."""
+    tried = []
+    for setting, fit in fits.items():
+        scores = held_out.standardised(fit(rest))
+        tried.append((setting, held_out.merit(scores), scores))
+    return max(tried, key=lambda one: one[1])
 
 
 def average_weights(scores: Mapping[str, np.ndarray], held_out: HeldOut) -> dict[str, float]:

@@ -74,3 +74,14 @@ class Interactions:
         ends = np.append(some.users[1:] != some.users[:-1], True)[: len(some)]
         taken = ends & (np.bincount(some.users, minlength=some.user_count)[some.users] > 1)
         return some.where(~taken), some.where(taken)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the ranking will be tested, so that the search can compare in the same way."""
+
+    last: bool
+    """Whether the test's events come after their users' training events."""
+
+    negatives: int | None
+    """Items that each test item is compared with; None for the whole catalogue."""

@@ -1,44 +1,27 @@
 """The short search: a blend's settings and weights from one held-out event a user, then the fit on all."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
 
-from models.collaborative.blend import Blend, HeldOut, average_weights
+from models.collaborative.blend import MOST_USERS, Blend, Fit, HeldOut, average_weights, best_setting
 from models.collaborative.implicit_als import fit_implicit_als
-from models.collaborative.interactions import Interactions
+from models.collaborative.interactions import Interactions, Protocol
 from models.collaborative.linear import fit_ease, fit_next_item
 from models.collaborative.popularity import fit_popularity, fit_trend
-from models.collaborative.ranker import Ranker
 from models.collaborative.softmax import SoftmaxSettings, fit_softmax
 
 log = logging.getLogger(__name__)
-
-Fit = Callable[[Interactions], Ranker]
-
-MOST_USERS = 20_000
-"""Most users of the search: with more its time would grow and its choice would not change."""
 
 DIMENSIONS = (192, 128, 64)
 """Lengths of vectors; the longest that is affordable is best, given the right regularisation."""
 
 AFFORDABLE = 2e11
 """Most events times dimension² for the exact solutions of a sweep: about ten seconds of a core."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How the ranking will be tested, so that the search can compare in the same way."""
-
-    last: bool
-    """Whether the test's events come after their users' training events."""
-
-    negatives: int | None
-    """Items that each test item is compared with; None for the whole catalogue."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +69,6 @@ def fit_best(
     }
     fallback = rankers.get("softmax", fit_popularity(events))
     return Blend(rankers, choice.weights, np.diff(events.matrix.indptr) > 0, fallback), choice
-
-
-def best_setting(
-    fits: Mapping[float, Fit], rest: Interactions, held_out: HeldOut
-) -> tuple[float, float, np.ndarray]:
-    """Return the setting of highest held-out NDCG, that NDCG, and the standardised scores."""
-    tried = []
-    for setting, fit in fits.items():
-        scores = held_out.standardised(fit(rest))
-        tried.append((setting, held_out.merit(scores), scores))
-    return max(tried, key=lambda one: one[1])
 
 
 def _choose(candidates: Mapping[str, Mapping[float, Fit]], rest: Interactions, held_out: HeldOut) -> Choice:

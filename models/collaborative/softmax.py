@@ -157,7 +157,9 @@ class _Vectors(torch.nn.Module):
         coordinates = rows.tocoo()
         places = torch.from_numpy(np.stack([coordinates.row, coordinates.col]).astype(np.int64))
         values = torch.from_numpy(coordinates.data.astype(np.float32))
-        return torch.sparse.mm(torch.sparse_coo_tensor(places, values, rows.shape), self.of_features)
+        return torch.sparse.mm(
+            torch.sparse_coo_tensor(places, values, rows.shape, check_invariants=False), self.of_features
+        )
 
 
 def fit_softmax(
