@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -16,6 +17,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # Some settings are read when a module is imported, so this comes before any test is collected.
 HOME = Path(tempfile.mkdtemp(prefix="rentals-home-"))
 os.environ["RENTALS_HOME"] = str(HOME)
+
+# A test is not timed: on a busy machine any example may take long.
+settings.register_profile("rentals", deadline=None)
+settings.load_profile("rentals")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -46,3 +46,18 @@ def test_the_encoding_grows_with_the_number():
     encoded = encoder(torch.linspace(0, 50, 100).unsqueeze(1))
     assert (encoded[1:] >= encoded[:-1]).all()
     assert (encoded[-1] > encoded[0]).sum() == WIDTH - 1
+
+
+def test_numbers_of_one_class_share_a_code_and_other_text_stands_for_itself():
+    vocabulary = Vocabulary.fit(pd.Series(["12", "15", "16", "tall"]), step=4.0)
+    codes = dict(zip(vocabulary.values, vocabulary.codes, strict=True))
+    assert codes["12"] == codes["15"] != codes["16"]
+    assert len(set(codes.values())) == 3 == len(vocabulary) - 1
+
+
+def test_an_extended_vocabulary_keeps_its_codes_and_adds_at_its_end():
+    before = Vocabulary.fit(pd.Series(["12", "20"]), step=4.0)
+    after = before.extended(pd.Series(["13", "40", "12"]), step=4.0)
+    assert after.values[:2] == before.values and after.codes[:2] == before.codes
+    assert after.table["13"] == before.table["12"]
+    assert after.table["40"] == len(before)
