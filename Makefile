@@ -16,7 +16,7 @@ TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor skew catalogue \
-  feast-ui bench-features test test-fast lint format clean
+  feast-ui bench-features bench-model test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ feast-ui: $(MAIN) ## Feast's own user interface on the registry, until interrupt
 
 bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rentals/bench/features.json
 	@$(RUN) -m feature_repo.benchmark --data "$(DATA)"
+
+bench-model: $(MAIN) ## measure the recommender on DATA=<file>; figures in .rentals/bench/model.json
+	@$(RUN) -m flows bench-model --data "$(DATA)"
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

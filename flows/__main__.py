@@ -1,4 +1,4 @@
-"""The commands behind make: `python -m flows demo`, `run FLOW`, `up` and `skew`; an error is one line."""
+"""The commands behind make, such as `python -m flows demo`; an error is one line."""
 
 import argparse
 import sys
@@ -23,6 +23,9 @@ def main() -> int:
     up.add_argument("--version", type=int, help="registered version; the last champion without it")
     skew = commands.add_parser("skew", help="served features beside recomputed ones; 1: skew, 2: cannot tell")
     skew.add_argument("--since", default="", help="requests before this time (YYYY-MM-DDTHH:MM) are left out")
+    bench = commands.add_parser("bench-model", help="the recommender on a split in time, beside its rivals")
+    bench.add_argument("--data", default="", help="path of the source's file; empty for the generator")
+    bench.add_argument("--split", default="", help="first day of the test (YYYY-MM-DD)")
     arguments = parser.parse_args()
     try:
         if arguments.command == "demo":
@@ -33,6 +36,11 @@ def main() -> int:
             from flows.runs import start
 
             start(arguments.flow, **dict(arguments.parameters))
+        elif arguments.command == "bench-model":
+            from flows.model_benchmark import SPLIT, benchmark
+            from flows.parameters import day
+
+            benchmark(arguments.data, day(arguments.split, "split") or SPLIT)
         elif arguments.command == "skew":
             return _skew(arguments.since)
         else:

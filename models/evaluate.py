@@ -68,7 +68,7 @@ def evaluate(
         return lambda part: table[purpose_codes[part]]
 
     rating = test["rating"].to_numpy(np.float64)
-    predicted = _predict_ratings(model, test)
+    predicted = predict_ratings(model, test)
     rank = rank_by(_model_scorer(model, test, snapshots))
     rank_popular, rank_purpose = rank_by(popularity), rank_by(by_purpose)
     squared = (predicted - rating) ** 2
@@ -93,12 +93,17 @@ def evaluate(
             "popularity_by_purpose_ndcg_at_10": float(ndcg(rank_purpose).mean()),
             "popularity_by_purpose_hr_at_10": float(hit_rate(rank_purpose).mean()),
         },
-        calibration=_calibration(predicted, rating),
+        calibration=calibration(predicted, rating),
     )
 
 
 @torch.no_grad()
-def _predict_ratings(model: Recommender, test: pd.DataFrame) -> np.ndarray:
+def predict_ratings(model: Recommender, test: pd.DataFrame) -> np.ndarray:
+    """Predict the rating of each event [events], cut to 1..5.
+
+    Raises:
+        ValueError: the model answers NaN.
+    """
     encoding = model.encoding
     user = model.user_side(*tensors(encoding.user.encode(test)))
     rental = model.rental_side(*tensors(encoding.rental.encode(test)))
@@ -129,7 +134,8 @@ def _rmse(predicted: np.ndarray, rating: np.ndarray) -> float:
     return float(np.sqrt(np.mean((predicted - rating) ** 2)))
 
 
-def _calibration(predicted: np.ndarray, rating: np.ndarray) -> tuple[Decile, ...]:
+def calibration(predicted: np.ndarray, rating: np.ndarray) -> tuple[Decile, ...]:
+    """Mean predicted and given ratings by tenths of the predictions."""
     parts = np.array_split(np.argsort(predicted, kind="stable"), DECILES)
     return tuple(
         Decile(float(predicted[part].mean()), float(rating[part].mean()), len(part))
