@@ -5,15 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 
-from models.catalogues import ABSENT, Catalogues
-from models.data import tensors
-from models.metrics import interval, ndcg, ranks
-from models.recommender import RATING_SCALE, Recommender
-
-CHUNK = 1024
-"""Events scored at a time, to bound memory at events x rentals."""
+from models.metrics import interval
+from models.recommender import Recommender
+from models.window_scores import Window, model_scores
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,6 @@ class Gain:
         return self.interval[0] > 0 and min(self.by_seed) > 0
 
 
-@torch.no_grad()
 def event_figures(model: Recommender, events: pd.DataFrame, catalogues: pd.DataFrame) -> EventFigures:
     """Measure ``model`` on each of ``events``, over the latest snapshot before it.
 
@@ -68,26 +62,15 @@ def event_figures(model: Recommender, events: pd.DataFrame, catalogues: pd.DataF
         ColumnError: a frame lacks columns or rows.
         ValueError: no event's rental is in a snapshot, or the model answers NaN.
     """
-    encoding = model.encoding
-    encoding.columns.check_events(events)
-    snapshots = Catalogues(catalogues, encoding.columns)
-    numbers, positions = snapshots.locate(events)
-    if (positions == ABSENT).all():
+    model.encoding.columns.check_events(events)
+    window = Window(events, catalogues, model.encoding.columns)
+    if not window.ranked.any():
         raise ValueError("no event's rental is in the catalogue before it; add catalogue snapshots")
-    user = model.user_side(*tensors(encoding.user.encode(events)))
-    rented = model.rental_side(*tensors(encoding.rental.encode(events)))
-    predicted = model.paired_ratings(user, rented).clamp(*RATING_SCALE).numpy().astype(np.float64)
-    if np.isnan(predicted).any():
-        raise ValueError("predicted ratings hold NaN: the model is damaged; train it again")
-    gains = np.full(len(events), np.nan)
-    for number in np.unique(numbers[positions != ABSENT]):
-        rentals = model.rental_side(*tensors(encoding.rental.encode(snapshots.frames[number])))
-        group = np.flatnonzero((numbers == number) & (positions != ABSENT))
-        for part in np.array_split(group, -(-len(group) // CHUNK)):
-            asking = model.user_side(*tensors(encoding.user.encode(events.iloc[part])))
-            gains[part] = ndcg(ranks(model.scores(asking, rentals).numpy(), positions[part]))
-    error = (predicted - events["rating"].to_numpy(np.float64)) ** 2
-    return EventFigures(events["user_id"].astype(str).to_numpy(), error, gains)
+    scores = model_scores("a trial", model, window)
+    if np.isnan(scores.squared_error).any() or np.isnan(scores.ndcg[window.ranked]).any():
+        raise ValueError("predictions hold NaN: the model is damaged; train it again")
+    users = window.events["user_id"].astype(str).to_numpy()
+    return EventFigures(users, scores.squared_error, np.where(window.ranked, scores.ndcg, np.nan))
 
 
 def ranking_gain(first: Sequence[EventFigures], second: Sequence[EventFigures]) -> Gain:
