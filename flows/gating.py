@@ -14,7 +14,6 @@ from models.segments import GroupFigures
 from models.settings import GateSettings
 
 if TYPE_CHECKING:
-    from models.parity import Agreement
     from models.recommender import Recommender
     from models.registry import ModelVersion
 
@@ -46,7 +45,8 @@ class Gated:
     decision: GateDecision
     groups: tuple[GroupFigures, ...]
     graphs: dict[str, bytes]
-    half: "Agreement"
+    half: dict[str, float]
+    """Plain figures: whoever reads a run needs no PyTorch."""
 
 
 def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSettings) -> Gated:
@@ -103,7 +103,7 @@ def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSe
             decision,
             group_figures(own, window.ranked, users, groups),
             {file.name: file.read_bytes() for file in folder.iterdir()},
-            agreement(model, data.latest, folder / HALF_FILE, requests.tail(HALF_ROWS)),
+            agreement(model, data.latest, folder / HALF_FILE, requests.tail(HALF_ROWS)).to_dict(),
         )
 
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
-from models.inference import STRING, inputs_of
+from models.inference import STRING, inputs_of, open_session
 
 RATING_SCALE = (1.0, 5.0)
 """On which every predicted rating must lie; the recommender's own, which would bring PyTorch with it."""
@@ -42,7 +41,7 @@ def adversarial_faults(onnx_path: Path) -> tuple[str, ...]:
     Args:
         onnx_path: a file written by ``models.export.export``.
     """
-    session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
+    session = open_session(onnx_path)
     kinds = {value.name: value.type for value in session.get_inputs()}
     outputs = [value.name for value in session.get_outputs() if value.type != STRING]
     nothing = inputs_of(session, [{}])

@@ -175,7 +175,7 @@ def test_a_request_is_compared_with_what_was_true_at_its_time(settings):
                     else joined.loc[user_id, each.name]
                     for each in RECOMMENDER_USER_FEATURES
                 }
-                inputs = model_inputs(user_id, None, features)
+                inputs = model_inputs(user_id, None, None, features)
                 log.record(
                     Prediction(
                         request_id=f"{time:%m}-{user_id}",

@@ -66,9 +66,12 @@ def test_what_may_vary_are_hyperparameters_with_their_defaults_inside(present):
 
 
 def test_the_search_gets_near_an_optimum_that_is_known(present):
-    found = [play(Search(present, 16, seed)).best.model_dump() for seed in range(8)]
+    # Not the defaults, which may change and happen to be near.
+    far = {"ranking_weight_decay": 0.5, "rating_dropout": 0.4, "rating_dimension": 12}
+    start = present.model_copy(update=far)
+    found = [play(Search(start, 16, seed)).best.model_dump() for seed in range(8)]
     for half in HALVES:
-        distances, begin = [distance(best, half) for best in found], distance(present.model_dump(), half)
+        distances, begin = [distance(best, half) for best in found], distance(start.model_dump(), half)
         assert max(distances) <= begin
         assert np.median(distances) < begin / 2
 
