@@ -160,7 +160,7 @@ import flows, flows.trials
 whole = flows.trials.try_out
 
 def broken(trial, data, columns):
-    if trial.proposals["ranking"] == 2:
+    if trial.proposals.get("ranking") == 2:
         raise MemoryError("broken on purpose")
     return whole(trial, data, columns)
 
