@@ -21,7 +21,7 @@ FULL_PAIRS = 200_000_000
 SAMPLED_ITEMS = 4096
 """Items that a step of the sampled softmax scores, on average."""
 
-MOST_STEPS = 100
+MOST_STEPS = 50
 """Most steps of an epoch: Adam moves all rows at each step, so more users make larger batches."""
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
