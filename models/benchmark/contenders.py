@@ -14,6 +14,12 @@ from models.collaborative.ranker import Factors, Ranker
 GIBBS_EVENTS = 100_000_000
 """Events times samples that a rating model may draw: some minutes of a core."""
 
+ROW_EVENTS = 3
+"""Events that take as long as drawing the vector of one user or item."""
+
+HELD_OUT_SHARE = 0.1
+"""Share of the ratings that chooses the rank."""
+
 RANKS = ((0, 10), (1_000_000, 20), (10_000_000, 32))
 """Rank from how many training ratings on: more data tells more factors apart."""
 
@@ -91,23 +97,39 @@ def spark_als(data: Dataset, seed: int, threads: int) -> Fitted:
 
 
 def bayesian_factorization(data: Dataset, seed: int, threads: int) -> Fitted:
-    """Predict ratings by the own model, from ratings, both implicit sets and side features."""
+    """Predict ratings by the own model, from ratings, both implicit sets and side features.
+
+    Where users have few ratings, biases alone predict better than vectors: held-out ratings decide.
+    """
     from models.collaborative.bayesian_factorization import GibbsSettings, predict_ratings
     from models.collaborative.features import implicit_sets
 
-    events = len(data.train)
-    settings = GibbsSettings(
-        rank=max(rank for least, rank in RANKS if events >= least),
-        samples=int(np.clip(GIBBS_EVENTS // events, 100, 300)),
-    )
-    matrix = data.train.matrix
-    user_features, item_features = [implicit_sets(matrix)], [implicit_sets(matrix.T.tocsr())]
-    if data.user_features is not None:
-        user_features.append(data.user_features)
-    if data.item_features is not None:
-        item_features.append(data.item_features)
-    predicted = predict_ratings(_rated(data), _wanted(data), user_features, item_features, settings, seed)
-    return Fitted(predicted, asdict(settings))
+    users, items, ratings = _rated(data)
+    events = len(ratings)
+    work = events + ROW_EVENTS * (data.train.user_count + data.train.item_count)
+    samples = int(np.clip(GIBBS_EVENTS // work, 100, 300))
+
+    def predict(
+        kept: np.ndarray, wanted: tuple[np.ndarray, np.ndarray], settings: GibbsSettings
+    ) -> np.ndarray:
+        matrix = data.train.where(kept).matrix
+        user_side = [implicit_sets(matrix), *([] if data.user_features is None else [data.user_features])]
+        item_side = [
+            implicit_sets(matrix.T.tocsr()),
+            *([] if data.item_features is None else [data.item_features]),
+        ]
+        rated = users[kept], items[kept], ratings[kept]
+        return predict_ratings(rated, wanted, user_side, item_side, settings, seed)
+
+    shuffled = np.random.default_rng(seed).permutation(events)
+    held_out, kept = np.split(shuffled, [max(1, int(HELD_OUT_SHARE * events))])
+    errors = {}
+    for rank in (0, max(rank for least, rank in RANKS if events >= least)):
+        predicted = predict(kept, (users[held_out], items[held_out]), GibbsSettings(rank, 80, 30))
+        errors[rank] = float(np.sqrt(np.mean((predicted - ratings[held_out]) ** 2)))
+    settings = GibbsSettings(min(errors, key=lambda rank: errors[rank]), samples)
+    predicted = predict(np.arange(events), _wanted(data), settings)
+    return Fitted(predicted, {**asdict(settings), "held_out_rmse_of_rank": errors})
 
 
 def bias(data: Dataset, seed: int, threads: int) -> Fitted:

@@ -24,6 +24,10 @@ AFFORDABLE = 2e11
 """Most events times dimension² for the exact solutions of a sweep: about ten seconds of a core."""
 
 
+LARGEST_TABLE = 10_000_000
+"""Most numbers of all vectors: each step of Adam moves them all."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the search found."""
@@ -90,7 +94,11 @@ def _candidates(
     item_features: sp.csr_matrix | None,
 ) -> dict[str, dict[float, Fit]]:
     # Each ranker with the values of its one setting that matters.
-    dimension = next((size for size in DIMENSIONS if len(events) * size**2 <= AFFORDABLE), DIMENSIONS[-1])
+    rows = events.user_count + events.item_count
+    dimension = next(
+        (size for size in DIMENSIONS if len(events) * size**2 <= AFFORDABLE and rows * size <= LARGEST_TABLE),
+        DIMENSIONS[-1],
+    )
 
     def implicit_als(regularisation: float) -> Fit:
         return lambda some: fit_implicit_als(some.matrix, dimension, regularisation, seed)

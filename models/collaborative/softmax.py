@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,7 +21,7 @@ FULL_PAIRS = 200_000_000
 SAMPLED_ITEMS = 4096
 """Items that a step of the sampled softmax scores, on average."""
 
-MOST_STEPS = 256
+MOST_STEPS = 50
 """Most steps of an epoch: Adam moves all rows at each step, so more users make larger batches."""
 
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -144,13 +144,12 @@ class _Vectors(torch.nn.Module):
             return total
         return total + (self.own if codes is None else self.own[codes]).square().sum(dim=1)
 
-    def known(self, present: np.ndarray) -> np.ndarray:
-        """Return all vectors; rows that are not present have no own one."""
+    def whole(self, codes: np.ndarray, own: Tensor, features: sp.csr_matrix | None, rows: int) -> np.ndarray:
+        """Return vectors of ``rows`` rows [rows, dimension]: only those of the codes have an own one."""
         with torch.no_grad():
-            vectors = self.own * torch.from_numpy(present)[:, None]
-            return (
-                vectors if self.features is None else vectors + self._from_features(self.features, None)
-            ).numpy()
+            vectors = torch.zeros(rows, own.shape[1])
+            vectors[torch.from_numpy(codes)] = own
+            return (vectors if features is None else vectors + self._from_features(features, None)).numpy()
 
     def _from_features(self, features: sp.csr_matrix, codes: Tensor | None) -> Tensor:
         rows = features if codes is None else features[codes.numpy()]
@@ -171,9 +170,13 @@ def fit_softmax(
 ) -> Factors:
     """Train the factorisation; the same events and seed give the same factors on a CPU."""
     pl.seed_everything(seed, verbose=False)
-    model = SoftmaxFactorization(events, settings, user_features, item_features)
-    matrix = events.matrix
-    active = torch.from_numpy(np.flatnonzero(np.diff(matrix.indptr)))
+    # Rows without events would only make the tables larger.
+    active = np.flatnonzero(np.diff(events.matrix.indptr))
+    known = replace(events, users=np.searchsorted(active, events.users), user_count=len(active))
+    model = SoftmaxFactorization(
+        known, settings, None if user_features is None else user_features[active], item_features
+    )
+    matrix = known.matrix
     size = max(settings.batch_size, -(-len(active) // MOST_STEPS))
 
     def collate(users: list[Tensor]) -> Batch:
@@ -181,7 +184,7 @@ def fit_softmax(
         rows = matrix[codes.numpy()].tocoo()
         return codes, torch.from_numpy(rows.row.astype(np.int64)), torch.from_numpy(rows.col.astype(np.int64))
 
-    loader: DataLoader = DataLoader(active, size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
+    loader: DataLoader = DataLoader(torch.arange(len(active)), size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         trainer = pl.Trainer(
@@ -195,9 +198,11 @@ def fit_softmax(
             default_root_dir=temporary,
         )
         trainer.fit(model, loader)
-    seen = np.diff(matrix.indptr) > 0
+    counted = np.flatnonzero(events.item_counts)
     return Factors(
-        model.users.known(seen), model.items.known(events.item_counts > 0), model.item_bias.detach().numpy()
+        model.users.whole(active, model.users.own, user_features, events.user_count),
+        model.items.whole(counted, model.items.own[counted], item_features, events.item_count),
+        model.item_bias.detach().numpy(),
     )
 
 

@@ -14,6 +14,7 @@ from models.benchmark.dataset import Dataset, Files, load
 from models.benchmark.figures import full_ranks, ranking_figures, rating_figures, sampled_ranks
 from models.benchmark.report import table
 from models.benchmark.tables import FileError
+from models.collaborative.interactions import Interactions
 from models.collaborative.ranker import Factors
 
 
@@ -137,7 +138,9 @@ QUICK = {"ranking": ["popularity", "implicit_library", "blend"], "rating": ["bia
 @pytest.mark.parametrize("name", QUICK["rating"])
 def test_test_ratings_never_touch_predicted_ones(files: Files, name: str) -> None:
     contender = {**contenders.OWN["rating"], **contenders.BASELINES["rating"]}[name]
-    before = contender(load(files, "rating").blind(), 1, 1).result
+    data = load(files, "rating")
+    assert data.blind().test_ratings is None
+    before = contender(data.blind(), 1, 1).result
     lines = [line.split("\t") for line in files.test.read_text().splitlines()]
     files.test.write_text(
         "\n".join("\t".join([user, item, "1", time]) for user, item, _, time in lines) + "\n"
@@ -156,6 +159,20 @@ def test_test_items_and_negatives_never_touch_scores(files: Files, name: str) ->
     assert np.array_equal(first, second)
     assert len(data.blind().test_items) == 0
     assert data.blind().negatives is None
+
+
+@pytest.mark.parametrize(("strength", "chosen"), [(0.0, 0), (1.0, 10)])
+def test_held_out_ratings_choose_the_rank(files: Files, strength: float, chosen: int) -> None:
+    draw = np.random.default_rng(0)
+    users, items = np.nonzero(draw.random((60, 50)) < 0.5)
+    taste = (draw.standard_normal((60, 2)) @ draw.standard_normal((2, 50)))[users, items]
+    ratings = 3 + draw.normal(0, 0.5, 60)[users] + strength * taste + draw.normal(0, 0.5, len(users))
+    known = {"train": Interactions(users, items, 60, 50), "train_ratings": ratings}
+    wanted = {"test_users": users[:5], "test_items": items[:5], "user_features": None, "item_features": None}
+    data = replace(load(files, "rating"), **known, **wanted)
+    fitted = contenders.bayesian_factorization(data.blind(), 1, 1)
+    assert fitted.details["rank"] == chosen
+    assert set(fitted.details["held_out_rmse_of_rank"]) == {0, 10}
 
 
 def run(files: Files, out: Path, task: str, *more: str) -> dict:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.collaborative.blend import HeldOut, average_weights, standardised
+from models.collaborative.blend import MASKED, Blend, HeldOut, average_weights, standardised
 from models.collaborative.interactions import Interactions, Protocol
 from models.collaborative.ranker import Factors
 from models.collaborative.search import fit_best
@@ -85,6 +85,24 @@ def test_a_ranker_that_knows_outweighs_noise() -> None:
 def test_standardised_scores_of_equal_items_are_zero() -> None:
     assert standardised(np.array([[2.0, 2.0, 2.0]])).tolist() == [[0.0, 0.0, 0.0]]
     assert standardised(np.array([[1.0, 3.0]])).tolist() == [[-1.0, 1.0]]
+
+
+def test_what_a_user_has_competes_with_nothing() -> None:
+    rest = Interactions(np.array([0, 0]), np.array([0, 1]), 1, 4)
+    taken = Interactions(np.array([0]), np.array([2]), 1, 4)
+    held_out = HeldOut(rest, taken, None)
+    scores = held_out.standardised(Factors(np.array([[1.0]]), np.array([[9.0], [8.0], [2.0], [1.0]])))
+    assert scores[0, :2].tolist() == [MASKED, MASKED]
+    assert held_out.merit(scores) == 1.0
+
+
+def test_a_blend_weighs_standardised_scores_and_leaves_new_users_to_one_ranker() -> None:
+    first = Factors(np.ones((2, 1)), np.array([[10.0], [20.0]]))
+    second = Factors(np.ones((2, 1)), np.array([[3.0], [1.0]]))
+    popular = Factors(np.ones((2, 1)), np.array([[7.0], [5.0]]))
+    rankers, weights = {"first": first, "second": second}, {"first": 0.75, "second": 0.25}
+    blend = Blend(rankers, weights, np.array([True, False]), popular)
+    assert blend.scores(np.array([0, 1])).tolist() == [[-0.5, 0.5], [7.0, 5.0]]
 
 
 def test_the_search_sees_order_and_is_repeatable() -> None:
