@@ -31,11 +31,12 @@ class RivalError(RuntimeError):
 
 @dataclass(frozen=True)
 class Rival:
-    """A version, its network, and the time from which on it has not learnt."""
+    """A version, its network, the time from which on it has not learnt, and that of its catalogue."""
 
     version: int
     model: "Recommender"
     fitted_until: pd.Timestamp
+    catalogue_of: pd.Timestamp
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class Gated:
 def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSettings) -> Gated:
     """Export the model with the catalogue as of ``data.until``, and decide whether it becomes a version.
 
-    The window is the candidate's test days, without those from which the champion has learnt. All is scored
-    with the same features as of each event and the same catalogues, so that a fresher catalogue is no gain.
+    The window is the candidate's test days, without those from which the champion has learnt. Users' features
+    are as of each event. Beside a champion, both rank the catalogue that they would serve: the champion that
+    of its training's end, the candidate that before the window. The baselines see the latest one, and so does
+    the candidate beside them.
 
     Args:
         model: the candidate, fitted on the events before its test days.
@@ -79,9 +82,10 @@ def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSe
     window = Window(test, data.catalogues, feature_columns())
     users = window.events["user_id"].astype(str).to_numpy()
     groups = segments(window.events, train, AGE, BODY_TYPE)
-    own = model_scores("the candidate", model, window)
+    # A version serves with the catalogue that it was exported with: in that two versions differ too.
+    own = model_scores("the candidate", model, window.frozen(data.test_from) if rival else window)
     other = (
-        model_scores(f"version {rival.version}", rival.model, window)
+        model_scores(f"version {rival.version}", rival.model, window.frozen(rival.catalogue_of))
         if rival
         else baseline_scores("the baselines", window, train)
     )
@@ -121,7 +125,12 @@ def champion(data: TrainingSet, settings: GateSettings) -> Rival | None:
     if found is None:
         return None
     try:
-        return Rival(found.version, _network(found, data, settings), _fitted_until(found))
+        return Rival(
+            found.version,
+            _network(found, data, settings),
+            pd.Timestamp(found.lineage["fitted_until"]).tz_convert("UTC"),
+            pd.Timestamp(found.lineage["trained_until"], tz="UTC"),
+        )
     except (CheckpointError, ColumnError, RegistryError) as error:
         raise RivalError(
             f"the champion, version {found.version}, cannot be compared with: {error}; to compare with the "
@@ -140,7 +149,3 @@ def _network(found: "ModelVersion", data: TrainingSet, settings: GateSettings) -
     if not difference < settings.parity_limit:
         raise CheckpointError(f"its network differs by {difference:.1e} from the graph that serves")
     return checkpoint.model
-
-
-def _fitted_until(found: "ModelVersion") -> pd.Timestamp:
-    return pd.Timestamp(found.lineage["fitted_until"]).tz_convert("UTC")

@@ -1,6 +1,7 @@
 """Per-event figures of a model and of the baselines on one window, for paired comparisons."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +51,24 @@ class Window:
                 part = group[start : start + CHUNK]
                 scores = scorer(int(number), part)
                 sound = ~np.isnan(scores).any(axis=1)
-                found[part[sound]] = ndcg(ranks(scores[sound], self._positions[part[sound]]))
+                places = self._positions[part[sound]]
+                # What is not in the catalogue cannot be recommended, whatever its place's score is.
+                gains = ndcg(ranks(scores[sound], places))
+                found[part[sound]] = np.where(places == ABSENT, 0.0, gains)
         return found
+
+    def frozen(self, at: pd.Timestamp) -> "Window":
+        """The same events over the latest snapshot at or before ``at``, with which a model is served since then.
+
+        The events that count stay the same; one whose rental was listed later is missed. Where every snapshot
+        is later, the first one is taken.
+        """
+        number = max(int(self.snapshots.times.searchsorted(at, side="right")) - 1, 0)
+        window = copy(self)
+        window._numbers = np.full(len(self.events), number)
+        ids = pd.Index(self.snapshots.rental_ids[number])
+        window._positions = ids.get_indexer(pd.Index(self.events["rental_id"].astype(str)))
+        return window
 
 
 @dataclass(frozen=True)

@@ -83,3 +83,28 @@ def test_who_is_new_depends_on_the_training_events_alone(market, window):
     assert named["user"].iloc[0] == "new user"
     assert set(named["rental"]) == {"known rental"}
     assert "age group" not in named
+
+
+def test_a_frozen_window_ranks_what_was_listed_then_and_misses_the_rest(model, market, columns):
+    at = market.catalogues["snapshot_at"].unique()[1]
+    late = market.test["rental_id"].iloc[0]
+    listed = market.catalogues[
+        (market.catalogues["rental_id"] != late) | (market.catalogues["snapshot_at"] > at)
+    ]
+    window = Window(market.test, listed, columns)
+    frozen = window.frozen(at + pd.Timedelta(days=3))
+    own, then = (model_scores("own", model, each) for each in (window, frozen))
+    missed = (market.test["rental_id"] == late).to_numpy()
+    assert (frozen.ranked == window.ranked).all()
+    assert (then.ndcg[missed] == 0).all() and own.ndcg[missed].max() > 0
+    one = Window(market.test, listed[listed["snapshot_at"] == at], columns)
+    alone = model_scores("own", model, one)
+    np.testing.assert_allclose(then.ndcg[~missed], alone.ndcg[~missed])
+
+
+def test_before_the_first_snapshot_a_window_is_frozen_at_it(model, window):
+    times = window.snapshots.times
+    first, before = (
+        model_scores("own", model, window.frozen(at)) for at in (times[0], times[0] - pd.Timedelta("1D"))
+    )
+    np.testing.assert_array_equal(first.ndcg, before.ndcg)
