@@ -58,7 +58,7 @@ class Window:
         return found
 
     def frozen(self, at: pd.Timestamp) -> "Window":
-        """The same events over the latest snapshot at or before ``at``, with which a model is served since then.
+        """The same events over the latest snapshot at or before ``at``: the one that a version serves since.
 
         The events that count stay the same; one whose rental was listed later is missed. Where every snapshot
         is later, the first one is taken.
