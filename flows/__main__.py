@@ -35,7 +35,8 @@ def main() -> int:
         elif arguments.command == "run":
             from flows.runs import start
 
-            start(arguments.flow, **dict(arguments.parameters))
+            # Said by the flow too, but Metaflow's own lines come after it.
+            print(f"\n{start(arguments.flow, **dict(arguments.parameters)).data.conclusion}")
         elif arguments.command == "bench-model":
             from flows.model_benchmark import SPLIT, benchmark
             from flows.parameters import day

@@ -67,7 +67,8 @@ class FeaturesFlow(FlowSpec):
     @step
     def end(self):
         """Say what there is."""
-        print(f"features are online as of {self.as_of:%Y-%m-%d}")
+        self.conclusion = f"features are online as of {self.as_of:%Y-%m-%d}"
+        print(self.conclusion)
 
 
 if __name__ == "__main__":

@@ -54,12 +54,14 @@ class MonitorFlow(FlowSpec):
     @step
     def end(self):
         """Say what happened."""
+        drifted = f"drift in {', '.join(self.report.drifted)}"
         if self.new_version:
-            print(f"drift in {', '.join(self.report.drifted)}: trained version {self.new_version}")
+            self.conclusion = f"{drifted}: trained version {self.new_version}"
         elif self.gate:
-            print(f"drift in {', '.join(self.report.drifted)}: trained again, but the gate {self.gate}")
+            self.conclusion = f"{drifted}: trained again, but there is no new version, the gate {self.gate}"
         else:
-            print("no drift: nothing to do")
+            self.conclusion = "no drift: nothing to do"
+        print(self.conclusion)
 
 
 if __name__ == "__main__":

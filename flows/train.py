@@ -96,10 +96,12 @@ class TrainFlow(FlowSpec):
     def end(self):
         """Say which version it is, or why there is none."""
         figures = f"RMSE {self.evaluation.rmse:.4f}, NDCG@10 {self.evaluation.ndcg_at_10:.4f}"
+        decided = f"the gate {self.gated.decision}"
         if self.version is None:
-            print(f"no new version, the gate {self.gated.decision} ({figures})")
+            self.conclusion = f"no new version, {decided} ({figures})"
         else:
-            print(f"registered version {self.version}: {figures}; the gate {self.gated.decision}")
+            self.conclusion = f"registered version {self.version}: {figures}; {decided}"
+        print(self.conclusion)
 
 
 if __name__ == "__main__":
