@@ -108,3 +108,9 @@ def test_before_the_first_snapshot_a_window_is_frozen_at_it(model, window):
         model_scores("own", model, window.frozen(at)) for at in (times[0], times[0] - pd.Timedelta("1D"))
     )
     np.testing.assert_array_equal(first.ndcg, before.ndcg)
+
+
+def test_an_age_on_the_edge_begins_the_next_group(window, market):
+    events = window.events.head(4).assign(user_age=[24.999, 25.0, 55.0, np.nan])
+    named = segments(events, market.train, age="user_age", body_type="user_segment")
+    assert named["age group"].tolist() == ["24 or younger", "25 to 34", "55 or older", "not given"]
