@@ -179,8 +179,11 @@ def test_the_champion_can_be_left_out(champion, good, data):
 
 
 @pytest.mark.parametrize("bring", [serve, lambda version: roll_out(version, (10, 100))])
-def test_a_version_without_a_card_gets_no_traffic(champion, registry, bring):
-    """It is refused before the runtime is touched: nothing is served here, and that is not the error."""
+def test_a_version_without_a_card_gets_no_traffic(champion, registry, bring, monkeypatch):
+    """It is refused before a server so much as sees its files."""
+    from serving import triton
+
+    monkeypatch.setattr(triton, "write_repository", lambda *_: pytest.fail("it was staged"))
     version = registry.register(champion.path, None, {"reason": "around the gate"})
     with pytest.raises(RegistryError, match="no complete model card"):
         bring(version)
