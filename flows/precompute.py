@@ -39,10 +39,11 @@ class PrecomputeFlow(FlowSpec):
         """Say what is there."""
         from flows.precomputation import place
 
-        print(
+        self.conclusion = (
             f"recommendations of {self.done.users:,} users by version {self.used_version} are in {place()}: "
             f"{self.done.written} of {self.done.blocks} blocks were written now"
         )
+        print(self.conclusion)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,8 @@ class SearchFlow(FlowSpec):
         from flows.trials import write_recommendation
 
         path = write_recommendation(self.recommendation)
-        print("\n".join([*self.recommendation.words(), f"{path}:", *self.recommendation.lines()]))
+        self.conclusion = "\n".join([*self.recommendation.words(), f"{path}:", *self.recommendation.lines()])
+        print(self.conclusion)
 
     def _try(self):
         from flows.training import feature_columns
