@@ -1,8 +1,6 @@
 """Training: events and catalogue snapshots in, a fitted recommender out."""
 
 import logging
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +14,7 @@ from models.data import EventData
 from models.encoding import Encoding, numbers
 from models.recommender import RATING_SCALE, Recommender
 from models.settings import Hyperparameters
+from models.trainer import quiet_trainer
 
 log = logging.getLogger(__name__)
 # The Trainer's remarks on hardware and products are not about this training.
@@ -75,20 +74,8 @@ def fit(
         train_events = train_events[times >= times.max() - pd.Timedelta(days=hyperparameters.warm_days)]
     data = EventData(train_events, snapshots, encoding, hyperparameters)
     log.info("training on %d events, %d snapshots", len(train_events), len(snapshots.times))
-    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        trainer = pl.Trainer(
-            max_epochs=hyperparameters.epochs,
-            accelerator="cpu",
-            deterministic=True,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=temporary,
-        )
-        with _one_thread():
-            trainer.fit(model, data)
+    with quiet_trainer(hyperparameters.epochs) as trainer, _one_thread():
+        trainer.fit(model, data)
     # The trainer holds the events: without it they can be freed while the model lives on.
     model.trainer = None
     return model.eval()

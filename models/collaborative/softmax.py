@@ -1,8 +1,6 @@
 """Matrix factorisation by full or sampled softmax: each of a user's items against the whole catalogue."""
 
 import logging
-import tempfile
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from models.collaborative.interactions import Interactions
 from models.collaborative.ranker import Factors
+from models.trainer import quiet_trainer
 
 FULL_PAIRS = 200_000_000
 """Most users times items for which each step scores the whole catalogue; more takes the sampled softmax."""
@@ -185,18 +184,7 @@ def fit_softmax(
         return codes, torch.from_numpy(rows.row.astype(np.int64)), torch.from_numpy(rows.col.astype(np.int64))
 
     loader: DataLoader = DataLoader(torch.arange(len(active)), size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
-    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="pytorch_lightning")
-        trainer = pl.Trainer(
-            max_epochs=settings.epochs,
-            accelerator="cpu",
-            deterministic=True,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=temporary,
-        )
+    with quiet_trainer(settings.epochs) as trainer:
         trainer.fit(model, loader)
     counted = np.flatnonzero(events.item_counts)
     return Factors(
