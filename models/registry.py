@@ -218,7 +218,7 @@ class Registry:
         client = self._client
         mlflow.set_tracking_uri(self.settings.tracking_uri)
         with mlflow.start_run(
-            experiment_id=experiment(self._client, self.settings, EXPERIMENT), run_name=name
+            experiment_id=experiment(client, self.settings, EXPERIMENT), run_name=name
         ) as run:
             mlflow.log_params({**lineage, **hyperparameters})
             mlflow.log_metrics(_numbers(lineage))
