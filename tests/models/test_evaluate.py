@@ -43,7 +43,7 @@ def test_later_events_change_no_figure(model, market, monkeypatch):
     middle = pd.Timestamp("2024-05-15", tz="UTC")
     known = (market.test["event_timestamp"] < middle).to_numpy()
     seen: list[list[np.ndarray]] = []
-    predict = module._predict_ratings
+    predict = module.predict_ratings
 
     def figures(test: pd.DataFrame, catalogues: pd.DataFrame) -> list[np.ndarray]:
         calls: list[np.ndarray] = []
@@ -57,7 +57,7 @@ def test_later_events_change_no_figure(model, market, monkeypatch):
             calls.append(ratings[known])
             return ratings
 
-        monkeypatch.setattr(module, "_predict_ratings", predicted_ratings)
+        monkeypatch.setattr(module, "predict_ratings", predicted_ratings)
         evaluate(model, test, catalogues, market.train)
         return calls
 
