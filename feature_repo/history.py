@@ -26,7 +26,7 @@ from feature_repo.schema import TABLES, TIMES
 from feature_repo.settings import FeatureSettings
 from feature_repo.spark import session
 from feature_repo.transforms.running import STATE
-from feature_repo.views import RENTAL_ATTRIBUTES, VIEW_DEFINITIONS, View
+from feature_repo.views import ENTITY_ATTRIBUTES, VIEW_DEFINITIONS, View
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -153,9 +153,9 @@ class _Source:
         self.until = _microseconds(until)
         self.since = _microseconds(pd.Timestamp(before.as_of)) if before else None
         self.tables = {name: self._started(name, batches[name], self.until) for name in STARTS}
-        rentals = self._read("rentals", batches["rentals"])
         ratings = self._known("ratings", batches["ratings"], self.until)
-        self.ratings = with_attributes(ratings, rentals)
+        entities = {table: self._read(table, batches[table]) for table in ENTITY_ATTRIBUTES}
+        self.ratings = with_attributes(ratings, entities)
         self._late: dict[str, DataFrame] = {}
         if before and self.since is not None:
             new = {table: sorted(set(batches[table]) - set(before.batches[table])) for table in TABLES}
@@ -168,12 +168,13 @@ class _Source:
         from feature_repo.transforms.batch import with_attributes
 
         late = self._known("ratings", new["ratings"], since).select("rating_id")
-        if new["rentals"]:
-            seen = with_attributes(
-                ratings.where(F.col("known_at") < since), self._read("rentals", new["rentals"])
-            )
-            amended = seen.where(" or ".join(f"{name} is not null" for name in RENTAL_ATTRIBUTES))
-            late = late.unionByName(amended.select("rating_id"))
+        for table, attributes in ENTITY_ATTRIBUTES.items():
+            if new[table]:
+                seen = with_attributes(
+                    ratings.where(F.col("known_at") < since), {table: self._read(table, new[table])}
+                )
+                amended = seen.where(" or ".join(f"{name} is not null" for name in attributes))
+                late = late.unionByName(amended.select("rating_id"))
         late = late.distinct().cache()
         if late.head(1):
             self._late["ratings"] = self.ratings.join(late, "rating_id", "left_semi")
@@ -196,15 +197,18 @@ class _Source:
         return self._read(table, batches).withColumn("known_at", known_at()).where(F.col("known_at") < before)
 
     def _read(self, table: str, batches: Iterable[str]) -> "DataFrame":
-        """Read exactly these batches: others may land meanwhile, for the next computation."""
+        """Read exactly these batches, users with their classes; others may land meanwhile."""
         from pyspark.sql.pandas.types import from_arrow_schema
 
+        from feature_repo.transforms.batch import with_classes
+
         paths, schema = [str(self.lake / table / name) for name in batches], from_arrow_schema(TABLES[table])
-        return (
+        rows = (
             self.spark.read.schema(schema).parquet(*paths)
             if paths
             else self.spark.createDataFrame([], schema)
         )
+        return with_classes(rows) if table == "users" else rows
 
     def touched(self, view: View) -> "DataFrame | None":
         """The keys of ``view`` whose history must be computed anew; None if there are none."""

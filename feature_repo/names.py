@@ -6,7 +6,7 @@ It imports nothing heavy, so that whoever needs only names does not pay for Feas
 from dataclasses import dataclass
 from typing import Literal
 
-FEATURE_SERVICE = "recommender_v2"
+FEATURE_SERVICE = "recommender_v3"
 """What the recommender is trained on and served with."""
 
 MARKETPLACE_SERVICE = "marketplace_v1"
@@ -85,12 +85,35 @@ def _activity(entity: str, events: str) -> tuple[Feature, ...]:
     )  # fmt: skip
 
 
+CLASSES = {
+    "age": ("age_class", "years"),
+    "height_cm": ("height_class", "centimetres"),
+    "weight_kg": ("weight_class", "kilograms"),
+}
+"""Numbers of a user's profile, the classes that they are put into, and their units."""
+
+CLASS_WIDTH = 5
+"""Units of a class: narrow enough that neighbours choose alike, wide enough to be counted for each rental."""
+
+CLASS_NAMES = tuple(name for name, _ in CLASSES.values())
+"""Of them, rentals count by whom they were rented."""
+
 USER_FEATURES = (
     Feature("user_age", "numeric", "age, from the profile", "years", PROFILE),
     Feature("user_height_cm", "numeric", "height, from the profile", "centimetres", PROFILE),
     Feature("user_weight_kg", "numeric", "weight, from the profile", "kilograms", PROFILE),
     Feature(
         "user_segment", "categorical", "segment of the profile, such as the body type", "segment", PROFILE
+    ),
+    *(
+        Feature(
+            f"user_{name}",
+            "categorical",
+            f"{name.removesuffix('_class')} in classes of {CLASS_WIDTH}, by the lower end",
+            unit,
+            PROFILE,
+        )
+        for name, unit in CLASSES.values()
     ),
     *_activity("user", "rentals by the user"),
     Feature("user_price_mean", "numeric", "mean price of the user's rentals", "currency", ALL_TIME),
@@ -121,6 +144,16 @@ RENTAL_FEATURES = (
     *_activity("rental", "times the rental was rented"),
     Feature("rental_purpose_counts", "counts", "times it was rented by purpose", "rentals", ALL_TIME),
     Feature("rental_size_counts", "counts", "times it was rented by chosen size", "rentals", ALL_TIME),
+    *(
+        Feature(
+            f"rental_{name}_counts",
+            "counts",
+            f"times it was rented by the user's {name.replace('_', ' ')}",
+            "rentals",
+            ALL_TIME,
+        )
+        for name in CLASS_NAMES
+    ),
 )
 
 CATEGORY_FEATURES = (
@@ -206,6 +239,7 @@ RECOMMENDER_USER_FEATURES = _chosen(
     "user_height_cm",
     "user_weight_kg",
     "user_segment",
+    *(f"user_{name}" for name in CLASS_NAMES),
     *_recommended("user"),
     "user_price_mean",
     "user_categories",
@@ -225,5 +259,6 @@ RECOMMENDER_RENTAL_FEATURES = _chosen(
     *_recommended("rental"),
     "rental_purpose_counts",
     "rental_size_counts",
+    *(f"rental_{name}_counts" for name in CLASS_NAMES),
 )
 """The rental's side of ``FEATURE_SERVICE``."""

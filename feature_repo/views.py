@@ -6,10 +6,13 @@ This is the one definition for both engines: the batch job reads it as Spark col
 import struct
 from dataclasses import dataclass
 
-from feature_repo.names import CATEGORY_VIEW, PURPOSE_VIEW, RENTAL_VIEW, USER_VIEW
+from feature_repo.names import CATEGORY_VIEW, CLASS_NAMES, PURPOSE_VIEW, RENTAL_VIEW, USER_VIEW
 
-RENTAL_ATTRIBUTES = ("price", "capacity", "category")
-"""What a rating takes from its rental, if that was listed when the rating became known."""
+ENTITY_ATTRIBUTES = {
+    "rentals": ("price", "capacity", "category"),
+    "users": CLASS_NAMES,
+}
+"""What a rating takes from its rental and its user, if that existed when the rating became known."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class View:
     """First word of its features' names."""
 
     key: str
-    """Column of the ratings, joined with their rentals, that names the entity."""
+    """Column of the ratings, joined with their rentals and users, that names the entity."""
 
     starts: str = ""
     """Table whose rows make an entity exist before its first rental: it has a row from then on."""
@@ -45,7 +48,7 @@ class View:
     """Columns of ``starts`` that are features themselves."""
 
     def keeps(self, attribute: str) -> bool:
-        """Whether an event of this view carries ``attribute`` of the rating and its rental."""
+        """Whether an event of this view carries ``attribute`` of the rating, its rental and its user."""
         return attribute in (*self.rating_measures, *self.counted, *self.recalled)
 
 
@@ -59,7 +62,7 @@ VIEW_DEFINITIONS = (
         rating_measures=("price", "capacity"),
         counted=("category", "purpose", "capacity", "size"),
         recalled=("rental_id",),
-        profile=("age", "height_cm", "weight_kg", "segment"),
+        profile=("age", "height_cm", "weight_kg", "segment", *CLASS_NAMES),
     ),
     View(
         RENTAL_VIEW,
@@ -67,7 +70,7 @@ VIEW_DEFINITIONS = (
         key="rental_id",
         starts="rentals",
         started_at="listed_at",
-        counted=("purpose", "size"),
+        counted=("purpose", "size", *CLASS_NAMES),
         profile=("price", "capacity", "category", "area"),
     ),
     View(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from feature_repo import lake
 from feature_repo.names import (
+    CLASS_NAMES,
     FEATURE_SERVICE,
     RECOMMENDER_RENTAL_FEATURES,
     RECOMMENDER_USER_FEATURES,
@@ -114,12 +115,17 @@ def feature_columns() -> Columns:
     (recent,) = named(RECOMMENDER_USER_FEATURES, "list")
     return Columns(
         user_numeric=named(RECOMMENDER_USER_FEATURES, "numeric"),
-        user_categorical=named(RECOMMENDER_USER_FEATURES, "categorical"),
+        user_categorical=tuple(
+            name
+            for name in named(RECOMMENDER_USER_FEATURES, "categorical")
+            if name.removeprefix("user_") not in CLASS_NAMES
+        ),
         rental_numeric=named(RECOMMENDER_RENTAL_FEATURES, "numeric"),
         rental_categorical=named(RECOMMENDER_RENTAL_FEATURES, "categorical"),
         context=(
             Context("purpose", "rental_purpose_counts"),
             Context("size", "rental_size_counts", SIZE_STEP),
+            *(Context(f"user_{name}", f"rental_{name}_counts") for name in CLASS_NAMES),
         ),
         recent_rentals=recent,
     )

@@ -14,7 +14,7 @@ class ColumnError(ValueError):
 
 @dataclass(frozen=True)
 class Context:
-    """What a request says beside its user, such as a purpose or a size: one text."""
+    """A text of a request or its user by which a rental's choices may be counted: a purpose, an age class."""
 
     name: str
     """Column of the events and input of the model."""

@@ -8,14 +8,14 @@ import pyarrow as pa
 
 from feature_repo import lake
 from feature_repo.history import STARTS
-from feature_repo.names import VIEWS
+from feature_repo.names import CLASS_WIDTH, CLASSES, VIEWS
 from feature_repo.schema import KEYS, TABLES
 from feature_repo.transforms.activity import ARROW_TYPES
 from feature_repo.transforms.running import ATTRIBUTES, EVENTS
-from feature_repo.views import RENTAL_ATTRIBUTES, View
+from feature_repo.views import ENTITY_ATTRIBUTES, View
 
-NEVER_LISTED = np.iinfo(np.int64).max
-"""Stands for the listing of a rental that the lake does not know."""
+NOT_STARTED = np.iinfo(np.int64).max
+"""Stands for the beginning of a rental or user that the lake does not know."""
 
 
 def microseconds(times: pd.Series) -> pd.Series:
@@ -31,6 +31,8 @@ class Entities:
         self._started = {}
         for table, column in STARTS.items():
             frame = _read(folder, table).set_index(KEYS[table], drop=False)
+            if table == "users":
+                frame = with_classes(frame)
             self._tables[table] = frame
             self._started[table] = microseconds(frame[column])
         self._existing = {name: frame[self._started[name] <= now] for name, frame in self._tables.items()}
@@ -41,18 +43,19 @@ class Entities:
         return [int(at) for started in self._started.values() for at in started[started > self._now]]
 
     def with_attributes(self, ratings: pd.DataFrame) -> pd.DataFrame:
-        """Add ``known_at`` and what ratings take from their rentals; see ``batch.with_attributes``.
+        """Add ``known_at`` and what ratings take from rentals and users; see ``batch.with_attributes``.
 
         Args:
-            ratings: ``rental_id`` and, in microseconds since 1970, ``event_timestamp`` and ``arrived_at``.
+            ratings: the keys and, in microseconds since 1970, ``event_timestamp`` and ``arrived_at``.
         """
-        known_at = ratings[["arrived_at", "event_timestamp"]].max(axis=1)
-        listed_at = self._started["rentals"].reindex(ratings["rental_id"], fill_value=NEVER_LISTED)
-        listed = ratings["rental_id"].where(listed_at.to_numpy() <= known_at.to_numpy())
-        rated = self._tables["rentals"][list(RENTAL_ATTRIBUTES)].reindex(listed)
-        return ratings.assign(
-            known_at=known_at, **{name: rated[name].to_numpy() for name in RENTAL_ATTRIBUTES}
-        )
+        ratings = ratings.assign(known_at=ratings[["arrived_at", "event_timestamp"]].max(axis=1))
+        for table, attributes in ENTITY_ATTRIBUTES.items():
+            keys = ratings[KEYS[table]]
+            started = self._started[table].reindex(keys, fill_value=NOT_STARTED)
+            existing = keys.where(started.to_numpy() <= ratings["known_at"].to_numpy())
+            found = self._tables[table][list(attributes)].reindex(existing)
+            ratings = ratings.assign(**{name: found[name].to_numpy() for name in attributes})
+        return ratings
 
     def beginnings(self, view: View, since: int | None) -> pa.Table:
         """The events that make the keys of ``view`` exist: those known at ``since`` or later, and by now."""
@@ -86,6 +89,14 @@ class Entities:
             )
             for name in view.profile
         }
+
+
+def with_classes(users: pd.DataFrame) -> pd.DataFrame:
+    """Add the classes of the profile; see ``batch.with_classes``."""
+    for number, (name, _) in CLASSES.items():
+        lower = np.floor(users[number] / CLASS_WIDTH) * CLASS_WIDTH
+        users = users.assign(**{name: lower.map("{:.0f}".format).where(lower.notna(), None)})
+    return users
 
 
 def _read(folder: Path, table: str) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The batch engine: Spark brings the events of each key together in order and folds them chunk by chunk."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -9,10 +9,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from feature_repo.names import VIEWS
+from feature_repo.names import CLASS_WIDTH, CLASSES, VIEWS
+from feature_repo.schema import KEYS, TIMES
 from feature_repo.transforms.activity import ARROW_TYPES, table
 from feature_repo.transforms.running import ATTRIBUTES, STATE, State, advance
-from feature_repo.views import RENTAL_ATTRIBUTES, View
+from feature_repo.views import ENTITY_ATTRIBUTES, View
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -26,17 +27,34 @@ def known_at() -> Column:
     return F.greatest(F.unix_micros("arrived_at"), F.unix_micros("event_timestamp"))
 
 
-def with_attributes(ratings: DataFrame, rentals: DataFrame) -> DataFrame:
-    """Add ``price``, ``capacity`` and ``category`` of the rental to each rating, if known by then.
-
-    They are null if the rental is unknown, or was listed only after the rating was known: a rating stays as
-    it was first seen. ``ratings`` must have ``known_at``.
-    """
-    attributes = rentals.select(
-        F.col("rental_id").alias("listed"), F.unix_micros("listed_at").alias("since"), *RENTAL_ATTRIBUTES
+def with_classes(users: DataFrame) -> DataFrame:
+    """Add ``names.CLASSES``, each the lower end as text, null where the number is."""
+    return users.withColumns(
+        {
+            name: (F.floor(F.col(number) / CLASS_WIDTH) * CLASS_WIDTH).cast("string")
+            for number, (name, _) in CLASSES.items()
+        }
     )
-    seen = (F.col("rental_id") == F.col("listed")) & (F.col("since") <= F.col("known_at"))
-    return ratings.join(attributes, seen, "left").drop("listed", "since")
+
+
+def with_attributes(ratings: DataFrame, entities: Mapping[str, DataFrame]) -> DataFrame:
+    """Add to each rating the ``views.ENTITY_ATTRIBUTES`` of its rental and its user, if known by then.
+
+    They are null if the rental or user is unknown, or began to exist only after the rating was known: a
+    rating stays as it was first seen.
+
+    Args:
+        ratings: rows of the lake with ``known_at``.
+        entities: ``rentals``, ``users`` (``with_classes``), or one of them, whose attributes alone are added.
+    """
+    for name, rows in entities.items():
+        key, (started,) = KEYS[name], TIMES[name]
+        attributes = rows.select(
+            F.col(key).alias("entity"), F.unix_micros(started).alias("since"), *ENTITY_ATTRIBUTES[name]
+        )
+        seen = (F.col(key) == F.col("entity")) & (F.col("since") <= F.col("known_at"))
+        ratings = ratings.join(attributes, seen, "left").drop("entity", "since")
+    return ratings
 
 
 def view_events(view: View, ratings: DataFrame, tables: dict[str, DataFrame]) -> DataFrame:
@@ -205,7 +223,7 @@ def history_rows(view: View, folded: DataFrame, tables: dict[str, DataFrame]) ->
     Args:
         view: whose features.
         folded: rows of ``fold``.
-        tables: the lake's ``users`` and ``rentals``: the profile's features.
+        tables: the lake's ``users`` (``with_classes``) and ``rentals``: the profile's features.
     """
     rows, profile = folded, {f"{view.prefix}_{name}": name for name in view.profile}
     if profile:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from feature_repo.names import WINDOW_DAYS
+from feature_repo.names import CLASS_NAMES, WINDOW_DAYS
 from feature_repo.transforms.occurrences import Counted, as_json, count_values, recall_rentals
 from feature_repo.views import size_label
 
@@ -50,8 +50,9 @@ ATTRIBUTES = {
     "category": pa.string(),
     "purpose": pa.string(),
     "rental_id": pa.string(),
+    **dict.fromkeys(CLASS_NAMES, pa.string()),
 }
-"""What an event may tell of the rating and its rental; null where its view does not keep it."""
+"""What an event may tell of the rating, its rental and its user; null where its view does not keep it."""
 
 EVENTS = pa.schema(
     [

@@ -74,9 +74,9 @@ def test_hostile_text_stays_text(sections):
 
 def test_services_say_how_much_of_a_view_they_give(sections):
     users = dict(sections[0].facts)["services"]
-    assert users == (f"recommender_v2 (17 of {len(VIEWS['user_features'])})", "marketplace_v1")
+    assert users == (f"recommender_v3 (20 of {len(VIEWS['user_features'])})", "marketplace_v1")
     by_name = {row.name: row for row in sections[0].features}
-    assert by_name["user_age"].services == ("recommender_v2",)
+    assert by_name["user_age"].services == ("recommender_v3",)
     assert by_name["user_price_deviation"].services == ()
 
 

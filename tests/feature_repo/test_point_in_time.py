@@ -41,8 +41,8 @@ users = st.fixed_dictionaries(
     {
         "user_id": st.sampled_from(IDS[:3]),
         "joined_at": moments,
-        "age": st.sampled_from([30.0, None]),
-        "height_cm": st.sampled_from([171.5, None]),
+        "age": st.sampled_from([30.0, 34.0, None]),
+        "height_cm": st.sampled_from([171.5, 175.0, None]),
         "weight_kg": st.none(),
         "segment": st.sampled_from(["tall", None]),
         "batch": batches,
@@ -204,15 +204,21 @@ def oracle(market, label):
     """Every feature as of the label's time, from the raw rows that were known strictly before it."""
     at = label["event_timestamp"]
     listed = {row["rental_id"]: row for row in landed(market, "rentals")}
+    joined = {row["user_id"]: row for row in landed(market, "users")}
     nothing = {"price": None, "capacity": None, "category": None, "listed_at": None}
+    nobody = {"joined_at": None, **dict.fromkeys(BODY)}
     events = []
     for row in landed(market, "ratings"):
         known = max(row["event_timestamp"], row["arrived_at"])
         about = listed.get(row["rental_id"], nothing)
         if about["listed_at"] is None or about["listed_at"] > known:
             about = nothing
+        who = joined.get(row["user_id"], nobody)
+        if who["joined_at"] is None or who["joined_at"] > known:
+            who = nobody
         if known < at:
-            events.append(row | {name: about[name] for name in ("price", "capacity", "category")})
+            about = {name: about[name] for name in ("price", "capacity", "category")}
+            events.append(row | about | body_classes(who))
 
     def of(key):
         return [event for event in events if label[key] is not None and event[key] == label[key]]
@@ -224,7 +230,8 @@ def oracle(market, label):
     expected = {}
     mine, user = of("user_id"), profile("users", "user_id", "joined_at")
     if mine or user:
-        expected |= {f"user_{name}": user.get(name) for name in ("age", "height_cm", "weight_kg", "segment")}
+        expected |= {f"user_{name}": user.get(name) for name in (*BODY, "segment")}
+        expected |= {f"user_{name}": value for name, value in body_classes(user).items()}
         expected |= activity("user", mine, at) | spread("user_price", mine, "price")
         expected |= spread("user_capacity", mine, "capacity")
         for name in ("category", "purpose", "capacity", "size"):
@@ -237,7 +244,7 @@ def oracle(market, label):
     if its or rental:
         expected |= {f"rental_{name}": rental.get(name) for name in ("price", "capacity", "category", "area")}
         expected |= activity("rental", its, at)
-        expected |= {f"rental_{name}_counts": counts(its, name) for name in ("purpose", "size")}
+        expected |= {f"rental_{name}_counts": counts(its, name) for name in ("purpose", "size", *CLASSES)}
     similar = of("category")
     offers = [r for r in listed.values() if r["category"] == label["category"] and r["listed_at"] <= at]
     if label["category"] is not None and (similar or offers):
@@ -246,6 +253,15 @@ def oracle(market, label):
     if alike := of("purpose"):
         expected |= activity("purpose", alike, at) | {"purpose_category_counts": counts(alike, "category")}
     return expected | on_request(label, expected)
+
+
+BODY, CLASSES = ("age", "height_cm", "weight_kg"), ("age_class", "height_class", "weight_class")
+
+
+def body_classes(user):
+    """Of a profile's numbers the lower ends of their classes of 5, as text."""
+    numbers = [user.get(name) for name in BODY]
+    return dict(zip(CLASSES, [None if n is None else str(int(n - n % 5)) for n in numbers], strict=True))
 
 
 def activity(prefix, events, at):
