@@ -106,7 +106,7 @@ def test_the_marketplace_service_has_every_feature(computed):
     assert every <= set(joined)
     filled = joined[sorted(every)].notna().any()
     # No rental has a size or an area in this marketplace, all prices are the same, and bodies are not known.
-    unknown = ["height", "weight", "match_size", "capacity_mean", "capacity_deviation", "rental_capacity"]
+    unknown = ["user_height", "user_weight", "match_size", "capacity_mean", "capacity_deviation", "rental_capacity"]
     unknown += ["rental_area", "price_position"]
     assert set(filled.index[~filled]) == {name for name in every if any(part in name for part in unknown)}
 
