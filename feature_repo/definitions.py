@@ -19,6 +19,7 @@ from feature_repo.names import (
     ON_DEMAND_VIEWS,
     OWNER,
     PURPOSE_VIEW,
+    RECOMMENDER_PURPOSE_FEATURES,
     RECOMMENDER_RENTAL_FEATURES,
     RECOMMENDER_USER_FEATURES,
     RENTAL_VIEW,
@@ -190,6 +191,7 @@ recommender_service = FeatureService(
     features=[
         user_view[_columns(RECOMMENDER_USER_FEATURES, user_view)],
         rental_view[_columns(RECOMMENDER_RENTAL_FEATURES, rental_view)],
+        purpose_view[_columns(RECOMMENDER_PURPOSE_FEATURES, purpose_view)],
         _by_name["user_recency"],
         _by_name["rental_recency"],
     ],

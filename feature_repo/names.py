@@ -247,7 +247,20 @@ RECOMMENDER_USER_FEATURES = _chosen(
     "user_favourite_purpose",
     "user_recent_rentals",
 )
-"""The user's side of ``FEATURE_SERVICE``."""
+"""The user's part of ``FEATURE_SERVICE``."""
+
+RECOMMENDER_PURPOSE_FEATURES = _chosen(
+    PURPOSE_FEATURES,
+    *(
+        f"purpose_{statistic}_{span}"
+        for statistic in ("rentals", "rating_mean")
+        for span in ("7d", "30d", "90d", "365d", "all")
+    ),
+)
+"""The purpose's part: how many named it lately, and how pleased they were."""
+
+RECOMMENDER_REQUEST_FEATURES = RECOMMENDER_USER_FEATURES + RECOMMENDER_PURPOSE_FEATURES
+"""What a request of a user for a purpose brings to the recommender."""
 
 RECOMMENDER_RENTAL_FEATURES = _chosen(
     RENTAL_FEATURES + RENTAL_RECENCY_FEATURES,
@@ -261,4 +274,4 @@ RECOMMENDER_RENTAL_FEATURES = _chosen(
     "rental_size_counts",
     *(f"rental_{name}_counts" for name in CLASS_NAMES),
 )
-"""The rental's side of ``FEATURE_SERVICE``."""
+"""The rental's part."""

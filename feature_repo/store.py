@@ -17,7 +17,7 @@ from feature_repo.names import (
     FEATURE_SERVICE,
     ON_DEMAND_VIEWS,
     RECOMMENDER_RENTAL_FEATURES,
-    RECOMMENDER_USER_FEATURES,
+    RECOMMENDER_REQUEST_FEATURES,
     USER_VIEW,
     VIEWS,
     Feature,
@@ -119,20 +119,21 @@ def as_of_events(store: "FeatureStore", events: pd.DataFrame, service: str = FEA
 
 
 def features_as_of(store: "FeatureStore", requests: pd.DataFrame) -> pd.DataFrame:
-    """Recompute the user features of requests, by the same point-in-time join that makes training sets.
+    """Recompute the features of requests, by the same point-in-time join that makes training sets.
 
     Args:
-        requests: one row per request and time: ``request_id``, ``user_id``, ``event_timestamp`` (UTC), and
-            ``requested_at`` (seconds since 1970) where the request was made at another time.
+        requests: one row per request and time: ``request_id``, ``user_id``, ``purpose`` ("" where none was
+            named), ``event_timestamp`` (UTC), and ``requested_at`` (seconds since 1970) where the request was
+            made at another time.
 
     Returns:
-        The same rows in any order, with the user features as of ``event_timestamp``: those of the latest row
-        of the history at or before it, missing for a user whom the history does not know then.
+        The same rows in any order, with ``RECOMMENDER_REQUEST_FEATURES`` as of ``event_timestamp``: those of
+        the latest rows of the history at or before it, missing for a user or purpose not known then.
 
     Raises:
         StoreError: the features are not registered.
     """
-    joined = as_of(store, requests, references(RECOMMENDER_USER_FEATURES))
+    joined = as_of(store, requests, references(RECOMMENDER_REQUEST_FEATURES))
     if len(joined) != len(requests):
         raise StoreError(f"the point-in-time join made {len(joined)} rows of {len(requests)} requests")
     return joined
@@ -249,21 +250,24 @@ def empty(settings: FeatureSettings) -> None:
 
 
 class OnlineFeatures:
-    """Reads the features of one user or rental from the online store."""
+    """Reads what the recommender takes from the online store."""
 
     def __init__(self, settings: FeatureSettings) -> None:
         self._store = open_store(settings)
 
-    def user(self, user_id: str, at: pd.Timestamp | None = None) -> dict[str, float | str | None]:
-        """The recommender's features of a user by name, None where unknown.
+    def user(
+        self, user_id: str, purpose: str | None = None, at: pd.Timestamp | None = None
+    ) -> dict[str, float | str | None]:
+        """The features of a request by name, None where unknown.
 
         Args:
-            user_id: whose.
+            user_id: who asks.
+            purpose: what for; None where that is not said.
             at: the time of the request (UTC), now if None.
         """
-        keys = {"user_id": [user_id]}
+        keys = {"user_id": [user_id], "purpose": [purpose or ""]}
         (found,) = self._read(
-            RECOMMENDER_USER_FEATURES, on_demand.user_recency, "user_last_rental_at", keys, at
+            RECOMMENDER_REQUEST_FEATURES, on_demand.user_recency, "user_last_rental_at", keys, at
         )
         return found
 
@@ -284,17 +288,16 @@ class OnlineFeatures:
         entities: dict[str, list[str]],
         at: pd.Timestamp | None,
     ) -> list[dict[str, float | str | None]]:
-        (keys,) = entities.values()
-        if not keys:
+        rows = len(next(iter(entities.values())))
+        if not rows:
             return []
         stored = [reference for reference in references(features) if reference.partition(":")[0] in VIEWS]
-        (view,) = {reference.partition(":")[0] for reference in stored}
         answer: dict[str, list[Any]] = self._store.get_online_features(
-            features=[*stored, f"{view}:{last_rental_at}"], entity_rows=entities
+            features=[*stored, f"{VIEW_OF[last_rental_at]}:{last_rental_at}"], entity_rows=entities
         ).to_dict()
         # Feast would call the same function, but takes ten times as long for the whole answer.
         requested_at = (at or pd.Timestamp.now("UTC")).timestamp()
-        answer |= recency({**answer, "requested_at": [requested_at] * len(keys)})
+        answer |= recency({**answer, "requested_at": [requested_at] * rows})
         names = [feature.name for feature in features]
         columns = [[_plain(value) for value in answer[name]] for name in names]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from feature_repo import lake
-from feature_repo.names import RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
 from feature_repo.settings import FeatureSettings
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ def user_inputs(features: FeatureSettings) -> pd.DataFrame:
     if users.empty:
         raise lake.LakeError(f"no user joined before {at:%Y-%m-%d}: run `make features` with later ratings")
     spark.session(features)
-    requests = pd.DataFrame({"request_id": users, "user_id": users, "event_timestamp": at})
+    requests = pd.DataFrame({"request_id": users, "user_id": users, "purpose": "", "event_timestamp": at})
     joined = store.features_as_of(store.open_store(features), requests)
-    initial = {each.name: each.initial for each in RECOMMENDER_USER_FEATURES if each.initial is not None}
+    initial = {each.name: each.initial for each in RECOMMENDER_REQUEST_FEATURES if each.initial is not None}
     joined = joined.fillna(initial).sort_values("user_id", ignore_index=True)
-    return joined[["user_id", *(feature.name for feature in RECOMMENDER_USER_FEATURES)]].assign(
+    return joined[["user_id", *(feature.name for feature in RECOMMENDER_REQUEST_FEATURES)]].assign(
         purpose="", size=""
     )
 

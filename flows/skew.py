@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from feature_repo.names import RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
 from feature_repo.settings import FeatureSettings
 from monitoring.settings import MonitoringSettings
 from monitoring.skew import Sample, compare, same, sample
@@ -105,6 +105,7 @@ def measure(
     requests = drawn.requests.set_index("request_id", drop=False).rename_axis(None)
     served = requests["features"].map(_served)
     asked = requests[["request_id", "user_id", "timestamp"]].rename(columns={"timestamp": "event_timestamp"})
+    asked["purpose"] = [json.loads(text)["purpose"] for text in requests["features"]]
     asked["requested_at"] = asked["event_timestamp"].map(pd.Timestamp.timestamp)
     spark.session(features)
     opened = store.open_store(features)
@@ -140,9 +141,11 @@ def _served(text: str) -> dict[str, Any]:
 
 def _comparable(recomputed: pd.DataFrame) -> pd.DataFrame:
     """By request_id: ``event_timestamp`` and the features, with the initial ones of whom nobody knew yet."""
-    names = [feature.name for feature in RECOMMENDER_USER_FEATURES]
+    names = [feature.name for feature in RECOMMENDER_REQUEST_FEATURES]
     initial = {
-        feature.name: feature.initial for feature in RECOMMENDER_USER_FEATURES if feature.initial is not None
+        feature.name: feature.initial
+        for feature in RECOMMENDER_REQUEST_FEATURES
+        if feature.initial is not None
     }
     return recomputed.set_index("request_id")[["event_timestamp", *names]].fillna(initial)
 

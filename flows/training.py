@@ -15,7 +15,7 @@ from feature_repo.names import (
     CLASS_NAMES,
     FEATURE_SERVICE,
     RECOMMENDER_RENTAL_FEATURES,
-    RECOMMENDER_USER_FEATURES,
+    RECOMMENDER_REQUEST_FEATURES,
     Feature,
 )
 from feature_repo.settings import FeatureSettings
@@ -112,12 +112,12 @@ def feature_columns() -> Columns:
     def named(features: tuple[Feature, ...], kind: str) -> tuple[str, ...]:
         return tuple(feature.name for feature in features if feature.kind == kind)
 
-    (recent,) = named(RECOMMENDER_USER_FEATURES, "list")
+    (recent,) = named(RECOMMENDER_REQUEST_FEATURES, "list")
     return Columns(
-        user_numeric=named(RECOMMENDER_USER_FEATURES, "numeric"),
+        user_numeric=named(RECOMMENDER_REQUEST_FEATURES, "numeric"),
         user_categorical=tuple(
             name
-            for name in named(RECOMMENDER_USER_FEATURES, "categorical")
+            for name in named(RECOMMENDER_REQUEST_FEATURES, "categorical")
             if name.removeprefix("user_") not in CLASS_NAMES
         ),
         rental_numeric=named(RECOMMENDER_RENTAL_FEATURES, "numeric"),

@@ -26,6 +26,8 @@ class Rule(NamedTuple):
 USER_RULES = (
     Rule(r"user_id", "user's own taste", "by you"),
     Rule(r"purpose", "purpose", "for {value}"),
+    Rule(r"purpose_rating_\w+?" + _SPAN, "purpose", "for what is rated {value} on average {span}"),
+    Rule(r"purpose_rentals" + _SPAN, "purpose", "for what {value} rented {span}"),
     Rule(r"size", "size", "in size {value}"),
     Rule(r"user_segment", "user's profile", "by people of your segment"),
     Rule(r"user_age(_class)?", "user's profile", "by people of your age"),

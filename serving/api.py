@@ -30,6 +30,7 @@ LARGEST_K = 100
 """Rentals that a model ranks for one user."""
 
 Identifier = Annotated[str, Path(min_length=1, max_length=LONGEST_ID)]
+Purpose = Annotated[str | None, Query(max_length=LONGEST_ID)]
 
 
 class _IdConvertor(StringConvertor):
@@ -69,7 +70,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     k: int = Field(10, ge=1, le=LARGEST_K)
-    purpose: str | None = Field(None, max_length=LONGEST_ID)
+    purpose: Purpose = None
     size: float | None = Field(None, ge=SIZE_SCALE[0], le=SIZE_SCALE[1], allow_inf_nan=False)
 
     exclude: Values = []
@@ -186,8 +187,8 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         )
 
     @app.get("/users/{user_id:id}/features")
-    async def user_features(user_id: Identifier) -> dict[str, Any]:
-        return {"user_id": user_id, "features": await _available(features.user(user_id))}
+    async def user_features(user_id: Identifier, purpose: Purpose = None) -> dict[str, Any]:
+        return {"user_id": user_id, "features": await _available(features.user(user_id, purpose))}
 
     @app.get("/rentals/{rental_id:id}/features")
     async def rental_features(rental_id: Identifier) -> dict[str, Any]:

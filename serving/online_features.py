@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_REQUEST_FEATURES
 
 T = TypeVar("T")
 FeatureValues = Mapping[str, float | str | None]
@@ -14,15 +14,15 @@ FeatureValues = Mapping[str, float | str | None]
 REOPEN_SECONDS = 10.0
 """Time after which a store that cannot be opened, or fails, is opened anew: that costs a part of a second."""
 
-NO_USER_FEATURES: FeatureValues = {feature.name: None for feature in RECOMMENDER_USER_FEATURES}
+NO_REQUEST_FEATURES: FeatureValues = {feature.name: None for feature in RECOMMENDER_REQUEST_FEATURES}
 NO_RENTAL_FEATURES: FeatureValues = {feature.name: None for feature in RECOMMENDER_RENTAL_FEATURES}
 
 
 class FeatureStore(Protocol):
     """What the API needs of the feature store."""
 
-    def user(self, user_id: str) -> Mapping[str, float | str | None]:
-        """Features of a user by name, None where unknown."""
+    def user(self, user_id: str, purpose: str | None = None) -> Mapping[str, float | str | None]:
+        """Features of a user's request for a purpose by name, None where unknown."""
 
     def rentals(self, rental_ids: list[str]) -> Sequence[Mapping[str, float | str | None]]:
         """Features of rentals by name, in order, None where unknown."""
@@ -60,13 +60,13 @@ class OnlineFeatureReader:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def user(self, user_id: str) -> FeatureValues:
-        """Features of a user by name, all None for an unknown one.
+    async def user(self, user_id: str, purpose: str | None = None) -> FeatureValues:
+        """Features of a user's request for a purpose by name, None where unknown.
 
         Raises:
             FeaturesUnavailableError: with the reason.
         """
-        return await self._run(lambda store: {**NO_USER_FEATURES, **store.user(user_id)})
+        return await self._run(lambda store: {**NO_REQUEST_FEATURES, **store.user(user_id, purpose)})
 
     async def rentals(self, rental_ids: list[str]) -> list[FeatureValues]:
         """Features of rentals, in order; those read lately come from memory.

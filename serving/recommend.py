@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from feature_repo.names import RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_REQUEST_FEATURES, RECOMMENDER_USER_FEATURES
 from feature_repo.schema import RATING_SCALE
 from feature_repo.views import size_label
 from monitoring.prediction_log import Prediction, PredictionLog
@@ -20,7 +20,7 @@ from serving.envoy import PREDICTOR_HEADER, USER_HEADER, seldon_prefix
 from serving.inference_protocol import InferenceFormatError, decode_response, encode_request
 from serving.online_features import (
     NO_RENTAL_FEATURES,
-    NO_USER_FEATURES,
+    NO_REQUEST_FEATURES,
     FeaturesUnavailableError,
     FeatureValues,
     OnlineFeatureReader,
@@ -86,7 +86,7 @@ def model_inputs(
         "purpose": purpose or "",
         "size": "" if size is None else size_label(size),
     }
-    for feature in RECOMMENDER_USER_FEATURES:
+    for feature in RECOMMENDER_REQUEST_FEATURES:
         value = features.get(feature.name)
         if feature.kind == "numeric":
             initial = math.nan if feature.initial is None else feature.initial
@@ -170,9 +170,9 @@ class Recommender:
             NoAnswerError: neither the predictor of this user nor another one answers properly.
         """
         request_id = uuid.uuid4().hex
-        features, features_failure = NO_USER_FEATURES, None
+        features, features_failure = NO_REQUEST_FEATURES, None
         try:
-            features = await self._features.user(user_id)
+            features = await self._features.user(user_id, purpose)
         except FeaturesUnavailableError as error:
             features_failure = str(error)
         degraded = features_failure
@@ -194,7 +194,7 @@ class Recommender:
             user_id=user_id,
             model_version=model_version(predictor),
             predictor=predictor,
-            cold_start=all(value is None for value in features.values()),
+            cold_start=all(features[feature.name] is None for feature in RECOMMENDER_USER_FEATURES),
             degraded=degraded,
             items=[
                 {

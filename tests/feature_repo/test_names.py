@@ -12,7 +12,7 @@ from feature_repo.names import (
     ON_DEMAND_VIEWS,
     OWNER,
     RECOMMENDER_RENTAL_FEATURES,
-    RECOMMENDER_USER_FEATURES,
+    RECOMMENDER_REQUEST_FEATURES,
     VIEWS,
 )
 from feature_repo.views import VIEW_DEFINITIONS
@@ -86,7 +86,7 @@ def test_every_service_gives_what_its_name_promises(definitions):
         service.name: {field.name for source in service.feature_view_projections for field in source.features}
         for service in definitions.services
     }
-    recommender = {feature.name for feature in RECOMMENDER_USER_FEATURES + RECOMMENDER_RENTAL_FEATURES}
+    recommender = {feature.name for feature in RECOMMENDER_REQUEST_FEATURES + RECOMMENDER_RENTAL_FEATURES}
     assert given == {
         FEATURE_SERVICE: recommender,
         MARKETPLACE_SERVICE: {feature.name for feature in FEATURES},

@@ -11,7 +11,9 @@ from feature_repo import history, lake, store
 from feature_repo.names import (
     MARKETPLACE_SERVICE,
     ON_DEMAND_VIEWS,
+    RECOMMENDER_PURPOSE_FEATURES,
     RECOMMENDER_RENTAL_FEATURES,
+    RECOMMENDER_REQUEST_FEATURES,
     RECOMMENDER_USER_FEATURES,
     VIEWS,
 )
@@ -36,7 +38,7 @@ def marketplace(seed=0, size=400):
             "rental_id": rng.choice(rentals.rental_id, size),
             "rating": rng.choice([1.0, 3.0, 5.0], size),
             "source_rating": 1.0,
-            "purpose": "party",
+            "purpose": rng.choice(["party", "work"], size),
             "event_timestamp": START
             + pd.to_timedelta(rng.integers(0, 365, size), unit="D")
             + pd.to_timedelta(rng.choice([0, 1, 43_200, 86_399], size), unit="s"),
@@ -73,13 +75,14 @@ def test_training_rows_equal_the_latest_feature_row_at_or_before_the_event(compu
     events = lake.read(computed.lake, "ratings")
     joined = store.as_of_events(opened, events).set_index("rating_id").sort_index()
     expected = events.sort_values("event_timestamp")
-    for key, view in (("user_id", "user_features"), ("rental_id", "rental_features")):
+    views = {"user_id": "user_features", "rental_id": "rental_features", "purpose": "purpose_features"}
+    for key, view in views.items():
         expected = pd.merge_asof(expected, feature_rows(computed, view), on="event_timestamp", by=key)
     expected = expected.set_index("rating_id").sort_index()
     seconds = expected.event_timestamp.astype("int64") / 1e6
     for entity in ("user", "rental"):
         expected[f"{entity}_recency_days"] = (seconds - expected[f"{entity}_last_rental_at"]) // 86_400
-    for feature in (*RECOMMENDER_USER_FEATURES, *RECOMMENDER_RENTAL_FEATURES):
+    for feature in (*RECOMMENDER_REQUEST_FEATURES, *RECOMMENDER_RENTAL_FEATURES):
         found, wanted = joined[feature.name], expected[feature.name]
         if feature.kind == "numeric":
             np.testing.assert_array_equal(found.astype(float), wanted.astype(float), err_msg=feature.name)
@@ -106,7 +109,14 @@ def test_the_marketplace_service_has_every_feature(computed):
     assert every <= set(joined)
     filled = joined[sorted(every)].notna().any()
     # No rental has a size or an area in this marketplace, all prices are the same, and bodies are not known.
-    unknown = ["user_height", "user_weight", "match_size", "capacity_mean", "capacity_deviation", "rental_capacity"]
+    unknown = [
+        "user_height",
+        "user_weight",
+        "match_size",
+        "capacity_mean",
+        "capacity_deviation",
+        "rental_capacity",
+    ]
     unknown += ["rental_area", "price_position"]
     assert set(filled.index[~filled]) == {name for name in every if any(part in name for part in unknown)}
 
@@ -144,7 +154,14 @@ def test_what_is_online_is_the_latest_of_the_history(computed, online_url):
             wanted = None if pd.isna(expected[feature.name]) else expected[feature.name]
             assert found[feature.name] == wanted, (user_id, feature.name)
         seconds = UNTIL.timestamp() - expected["user_last_rental_at"]
-        assert online.user(str(user_id), UNTIL)["user_recency_days"] == seconds // 86_400
+        assert online.user(str(user_id), at=UNTIL)["user_recency_days"] == seconds // 86_400
+    purposes = feature_rows(computed, "purpose_features").groupby("purpose").last()
+    for purpose, expected in purposes.iterrows():
+        found = online.user("nobody", purpose)
+        assert found["user_rentals_all"] is None
+        for feature in RECOMMENDER_PURPOSE_FEATURES:
+            wanted = None if pd.isna(expected[feature.name]) else expected[feature.name]
+            assert found[feature.name] == wanted, (purpose, feature.name)
     assert [row["rental_category"] for row in online.rentals(["1", "no", "11"])] == ["x", None, "x"]
     assert online.rentals([]) == []
     store.empty(settings)

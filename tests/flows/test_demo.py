@@ -85,7 +85,7 @@ def test_all_users_are_precomputed_as_a_request_would_be_answered(played):
     users = lake.read(features.lake, "users", at)["user_id"]
     online, embedded = OnlineFeatures(features), EmbeddedModel(champion.path)
     for user in users.sample(20, random_state=0):
-        wanted = embedded.recommend(model_inputs(user, None, None, online.user(user, at)), k=20)
+        wanted = embedded.recommend(model_inputs(user, None, None, online.user(user, at=at)), k=20)
         found = table.of_user(user)
         assert list(found["rental_id"]) == [one.rental_id for one in wanted]
         assert list(found["prediction"]) == pytest.approx([one.predicted_rating for one in wanted], abs=1e-5)

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from feature_repo import history, lake, store
-from feature_repo.names import RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
 from flows.__main__ import main
 from flows.skew import measure
 from monitoring.prediction_log import Prediction, PredictionLog
 from monitoring.settings import MonitoringSettings
-from serving.online_features import NO_USER_FEATURES, OnlineFeatureReader
+from serving.online_features import NO_REQUEST_FEATURES, OnlineFeatureReader
 from serving.ports import find_free
 from serving.recommend import NoAnswerError, Recommender, model_inputs
 from serving.settings import ServingSettings
@@ -65,8 +65,8 @@ class Store:
         self._store = store.OnlineFeatures(settings)
         self._change = change
 
-    def user(self, user_id: str) -> Features:
-        return self._change(user_id, self._store.user(user_id))
+    def user(self, user_id: str, purpose: str | None = None) -> Features:
+        return self._change(user_id, self._store.user(user_id, purpose))
 
     def rental(self, rental_id: str) -> Features:
         return self._store.rental(rental_id)
@@ -152,7 +152,7 @@ def test_what_is_served_from_the_store_has_no_skew(settings, skew):
     assert "no skew" in printed
     assert report["requests"] == report["logged_requests"] == len(USERS + STRANGERS)
     assert {entry["name"] for entry in report["features"]} == {
-        each.name for each in RECOMMENDER_USER_FEATURES
+        each.name for each in RECOMMENDER_REQUEST_FEATURES
     }
     assert all(entry["compared"] == report["requests"] for entry in report["features"])
     assert (report["differing_requests"], report["skewed"], report["behind"]) == (0, [], {})
@@ -164,7 +164,15 @@ def test_a_request_is_compared_with_what_was_true_at_its_time(settings):
     noon = (HALF + pd.Timedelta(hours=12)).timestamp()
     joined = store.features_as_of(
         store.open_store(settings),
-        pd.DataFrame({"request_id": USERS, "user_id": USERS, "event_timestamp": HALF, "requested_at": noon}),
+        pd.DataFrame(
+            {
+                "request_id": USERS,
+                "user_id": USERS,
+                "purpose": "",
+                "event_timestamp": HALF,
+                "requested_at": noon,
+            }
+        ),
     ).set_index("user_id")
     with PredictionLog(settings.lake) as log:
         for time in (HALF + pd.Timedelta(hours=12), UNTIL + pd.Timedelta(hours=12)):
@@ -173,7 +181,7 @@ def test_a_request_is_compared_with_what_was_true_at_its_time(settings):
                     each.name: None
                     if pd.isna(joined.loc[user_id, each.name])
                     else joined.loc[user_id, each.name]
-                    for each in RECOMMENDER_USER_FEATURES
+                    for each in RECOMMENDER_REQUEST_FEATURES
                 }
                 inputs = model_inputs(user_id, None, None, features)
                 log.record(
@@ -215,14 +223,14 @@ def test_a_feature_that_is_served_scaled_is_found(settings, skew):
     ages = marketplace()["users"].set_index("user_id")["age"]
     assert age["largest_difference"] == pytest.approx(0.01 * max(ages["1"], ages["ü"]), rel=1e-5)
     assert age["example"]["served"] == pytest.approx(1.01 * age["example"]["recomputed"])
-    assert f"skew in 1 of {len(RECOMMENDER_USER_FEATURES)} features" in printed
+    assert f"skew in 1 of {len(RECOMMENDER_REQUEST_FEATURES)} features" in printed
 
 
 def test_features_of_another_user_are_found(settings, skew):
     real = store.OnlineFeatures(settings)
 
     def swapped(user_id: str, features: Features) -> Features:
-        return real.user({"1": "11", "11": "1"}.get(user_id, user_id))
+        return real.user({"1": "11", "11": "1"}.get(user_id, user_id), "party")
 
     ask(settings, swapped)
     status, _ = skew()
@@ -261,7 +269,7 @@ def test_zero_in_the_place_of_nothing_is_found(settings, skew):
 
 
 def test_a_known_user_served_as_a_stranger_is_found(settings, skew):
-    ask(settings, lambda user_id, features: NO_USER_FEATURES if user_id == "1" else features)
+    ask(settings, lambda user_id, features: NO_REQUEST_FEATURES if user_id == "1" else features)
     status, _ = skew()
     assert status == 1
     assert feature(report_of(settings), "user_age")["served_missing"] == 1

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper
 
-from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_REQUEST_FEATURES
 from serving.settings import ServingSettings
 
 CATALOGUE = 20
@@ -28,7 +28,7 @@ def write_tiny_model(path: Path, rating_offset: float = 1.0) -> Path:
         return helper.make_tensor_value_info(name, kind, ["batch", width])
 
     inputs = [tensor(name, TensorProto.STRING) for name in ("user_id", "purpose", "size")]
-    for feature in RECOMMENDER_USER_FEATURES:
+    for feature in RECOMMENDER_REQUEST_FEATURES:
         kind = TensorProto.FLOAT if feature.kind == "numeric" else TensorProto.STRING
         inputs.append(tensor(feature.name, kind))
     base = np.random.default_rng(0).normal(size=CATALOGUE).astype(np.float32)
@@ -111,8 +111,8 @@ class MemoryFeatures:
     def __init__(self, users: Mapping[str, Mapping[str, float | str | None]]) -> None:
         self._users = users
 
-    def user(self, user_id: str) -> Mapping[str, float | str | None]:
-        return self._users.get(user_id, {feature.name: None for feature in RECOMMENDER_USER_FEATURES})
+    def user(self, user_id: str, purpose: str | None = None) -> Mapping[str, float | str | None]:
+        return self._users.get(user_id, {feature.name: None for feature in RECOMMENDER_REQUEST_FEATURES})
 
     def rentals(self, rental_ids: list[str]) -> list[Mapping[str, float | str | None]]:
         known = {"rental_category": "gown", "rental_price": 30.0}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from feature_repo.names import RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
 from serving import online_features
 from serving.online_features import FeatureStore, FeaturesUnavailableError, OnlineFeatureReader
 
@@ -17,7 +17,7 @@ class CountingStore:
         self.readings: list[str] = []
         self.threads: set[int] = set()
 
-    def user(self, user_id: str) -> Mapping[str, float | str | None]:
+    def user(self, user_id: str, purpose: str | None = None) -> Mapping[str, float | str | None]:
         return self._read(user_id)
 
     def rentals(self, rental_ids: list[str]) -> list[Mapping[str, float | str | None]]:
@@ -36,7 +36,7 @@ def reader(store: FeatureStore, cache_seconds: float = 60) -> OnlineFeatureReade
 def test_every_feature_is_there_even_if_the_store_gives_only_some() -> None:
     features = asyncio.run(reader(CountingStore()).user("u0"))
 
-    assert {feature.name for feature in RECOMMENDER_USER_FEATURES} <= set(features)
+    assert {feature.name for feature in RECOMMENDER_REQUEST_FEATURES} <= set(features)
 
 
 def test_rentals_are_read_once_while_they_are_fresh() -> None:
@@ -78,7 +78,7 @@ def test_a_late_store_is_told_and_does_not_hold_up_the_caller() -> None:
     released = threading.Event()
 
     class LateStore(CountingStore):
-        def user(self, user_id: str) -> Mapping[str, float | str | None]:
+        def user(self, user_id: str, purpose: str | None = None) -> Mapping[str, float | str | None]:
             released.wait()
             return {}
 
@@ -94,7 +94,7 @@ def test_a_store_that_fails_is_opened_anew_but_not_at_every_failure(monkeypatch:
     opened: list[CountingStore] = []
 
     class FailingStore(CountingStore):
-        def user(self, user_id: str) -> Mapping[str, float | str | None]:
+        def user(self, user_id: str, purpose: str | None = None) -> Mapping[str, float | str | None]:
             raise LookupError("not registered")
 
     def open_store() -> FeatureStore:

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from feature_repo.names import RECOMMENDER_USER_FEATURES
-from serving.online_features import NO_USER_FEATURES
+from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
+from serving.online_features import NO_REQUEST_FEATURES
 from serving.recommend import ModelAnswerError, check_answer, model_inputs
 
 
@@ -23,7 +23,7 @@ def test_every_input_has_a_value() -> None:
         "user_id",
         "purpose",
         "size",
-        *(feature.name for feature in RECOMMENDER_USER_FEATURES),
+        *(feature.name for feature in RECOMMENDER_REQUEST_FEATURES),
     }
     assert inputs["user_age"] == 30.0 and isinstance(inputs["user_age"], float)
     assert inputs["user_segment"] == inputs["purpose"] == ""
@@ -64,7 +64,7 @@ def test_an_answer_nobody_should_see_is_refused(answer: dict[str, np.ndarray], r
 
 
 def test_a_stranger_looks_like_a_user_before_the_first_rental() -> None:
-    inputs = model_inputs("nobody", None, None, NO_USER_FEATURES)
+    inputs = model_inputs("nobody", None, None, NO_REQUEST_FEATURES)
 
     assert (inputs["user_rentals_all"], inputs["user_categories"]) == (0, 0)
     assert math.isnan(float(inputs["user_rating_mean_all"]))

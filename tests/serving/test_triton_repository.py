@@ -3,7 +3,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from feature_repo.names import RECOMMENDER_USER_FEATURES
+from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
 from serving.settings import ServingSettings
 from serving.triton import ModelFileError, model_version, predictor_name, render_config, write_repository
 from serving.triton_server import TritonInstallationError, environment, find_installation
@@ -17,7 +17,7 @@ def test_the_configuration_is_that_of_the_graph(tiny_model: Path, settings: Serv
     assert '{ name: "user_id" data_type: TYPE_STRING dims: [ 1 ] }' in configuration
     assert '{ name: "user_age" data_type: TYPE_FP32 dims: [ 1 ] }' in configuration
     assert '{ name: "rental_id" data_type: TYPE_STRING dims: [ 20 ] }' in configuration
-    assert configuration.count("data_type") == len(RECOMMENDER_USER_FEATURES) + 3 + 3
+    assert configuration.count("data_type") == len(RECOMMENDER_REQUEST_FEATURES) + 3 + 3
 
 
 def test_the_repository_holds_model_and_configuration_and_nothing_else(
