@@ -225,7 +225,8 @@ def _segments(scores: "WindowScores", window: "Window", train: pd.DataFrame) -> 
 
 def _calibration(model: "Recommender", window: "Window") -> list[dict[str, float]]:
     """Predicted and given ratings, in points, by tenths of the predictions."""
-    from models.evaluate import calibration, predict_ratings
+    from models.evaluate import calibration
+    from models.window_scores import predict_ratings
 
     predicted = predict_ratings(model, window.events)
     return [

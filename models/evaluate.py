@@ -1,26 +1,15 @@
 """Evaluation: the recommender and its rivals on the same later events."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
-import torch
 
 from models import baselines
-from models.catalogues import ABSENT, Catalogues
-from models.data import tensors
 from models.evaluation import Decile, Evaluation
-from models.metrics import hit_rate, interval, ndcg, ranks
-from models.recommender import RATING_SCALE, Recommender
-
-CHUNK = 1024
-"""Events scored at a time, to bound memory at events x rentals."""
+from models.metrics import hit_rate, interval, ndcg
+from models.recommender import Recommender
+from models.window_scores import Window, model_scorer, predict_ratings, purpose_scorer
 
 DECILES = 10
-
-Scorer = Callable[[int], Callable[[np.ndarray], np.ndarray]]
-"""From a snapshot's number to what scores, over that snapshot, the test events with given numbers:
-[events, rentals]."""
 
 
 def evaluate(
@@ -37,46 +26,30 @@ def evaluate(
     """
     columns = model.encoding.columns
     columns.check_events(test_events)
-    test = test_events.reset_index(drop=True)
-    snapshots = Catalogues(catalogues, columns)
-    numbers, positions = snapshots.locate(test)
-    ranked = np.flatnonzero(positions != ABSENT)
-    if not ranked.size:
+    window = Window(test_events, catalogues, columns)
+    test, ranked = window.events, window.ranked
+    if not ranked.any():
         raise ValueError("no test event's rental is in the catalogue before it; add catalogue snapshots")
     users = test["user_id"].astype(str).to_numpy()
     history = pd.concat([train_events, test], ignore_index=True)
 
-    def rank_by(scorer: Scorer) -> np.ndarray:
-        found = np.empty(len(test))
-        for number in np.unique(numbers[ranked]):
-            group = ranked[numbers[ranked] == number]
-            score = scorer(number)
-            for start in range(0, len(group), CHUNK):
-                part = group[start : start + CHUNK]
-                found[part] = ranks(score(part), positions[part])
-        return found[ranked]
-
-    def popularity(number: int) -> Callable[[np.ndarray], np.ndarray]:
-        counts = baselines.popularity(history, snapshots.times[number], snapshots.rental_ids[number])
-        return lambda part: np.tile(counts, (len(part), 1))
-
-    purpose_codes, purposes = pd.factorize(test["purpose"], use_na_sentinel=False)
-
-    def by_purpose(number: int) -> Callable[[np.ndarray], np.ndarray]:
-        at, rental_ids = snapshots.times[number], snapshots.rental_ids[number]
-        table = baselines.popularity_by_purpose(history, at, rental_ids, pd.Series(purposes))
-        return lambda part: table[purpose_codes[part]]
+    def popularity(number: int, part: np.ndarray) -> np.ndarray:
+        at, rental_ids = window.snapshots.times[number], window.snapshots.rental_ids[number]
+        return np.tile(baselines.popularity(history, at, rental_ids), (len(part), 1))
 
     rating = test["rating"].to_numpy(np.float64)
     predicted = predict_ratings(model, test)
-    rank = rank_by(_model_scorer(model, test, snapshots))
-    rank_popular, rank_purpose = rank_by(popularity), rank_by(by_purpose)
+    rank = window.ranks(model_scorer(model, window))[ranked]
+    if np.isnan(predicted).any() or np.isnan(rank).any():
+        raise ValueError("scores or predicted ratings hold NaN: the model is damaged; train it again")
+    rank_popular = window.ranks(popularity)[ranked]
+    rank_purpose = window.ranks(purpose_scorer(window, train_events))[ranked]
     squared = (predicted - rating) ** 2
     low, high = interval(squared, users)
     gain = ndcg(rank) - ndcg(rank_purpose)
     return Evaluation(
         events=len(test),
-        ranked_events=len(ranked),
+        ranked_events=int(ranked.sum()),
         rmse=float(np.sqrt(squared.mean())),
         rmse_interval=(float(np.sqrt(low)), float(np.sqrt(high))),
         ndcg_at_10=float(ndcg(rank).mean()),
@@ -95,39 +68,6 @@ def evaluate(
         },
         calibration=calibration(predicted, rating),
     )
-
-
-@torch.no_grad()
-def predict_ratings(model: Recommender, test: pd.DataFrame) -> np.ndarray:
-    """Predict the rating of each event [events], cut to 1..5.
-
-    Raises:
-        ValueError: the model answers NaN.
-    """
-    encoding = model.encoding
-    user = model.user_side(*tensors(encoding.user.encode(test)))
-    rental = model.rental_side(*tensors(encoding.rental.encode(test)))
-    predicted = model.paired_ratings(user, rental).numpy().astype(np.float64)
-    if np.isnan(predicted).any():
-        raise ValueError("predicted ratings hold NaN: the model is damaged; train it again")
-    return np.clip(predicted, *RATING_SCALE)
-
-
-def _model_scorer(model: Recommender, test: pd.DataFrame, snapshots: Catalogues) -> Scorer:
-    encoding = model.encoding
-
-    @torch.no_grad()
-    def over(number: int) -> Callable[[np.ndarray], np.ndarray]:
-        rentals = model.rental_side(*tensors(encoding.rental.encode(snapshots.frames[number])))
-
-        @torch.no_grad()
-        def score(part: np.ndarray) -> np.ndarray:
-            user = model.user_side(*tensors(encoding.user.encode(test.iloc[part])))
-            return model.scores(user, rentals).numpy()
-
-        return score
-
-    return over
 
 
 def _rmse(predicted: np.ndarray, rating: np.ndarray) -> float:

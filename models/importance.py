@@ -16,9 +16,9 @@ import torch
 
 from models.catalogues import ABSENT, Catalogues
 from models.data import tensors
-from models.evaluate import CHUNK
 from models.metrics import RESAMPLES, ndcg, ranks
 from models.recommender import RATING_SCALE
+from models.window_scores import CHUNK
 from models.wording import subjects
 
 if TYPE_CHECKING:

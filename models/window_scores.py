@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,13 @@ from models.columns import Columns
 from models.data import tensors
 from models.metrics import ndcg, ranks
 from models.recommender import RATING_SCALE, Recommender
+from models.towers import RentalVectors
 
 CHUNK = 1024
 """Events scored at a time, to bound memory at events x rentals."""
+
+Scorer = Callable[[int, np.ndarray], np.ndarray]
+"""From a snapshot's number and the numbers of events to scores [events, rentals] over that snapshot."""
 
 
 class Window:
@@ -38,11 +43,11 @@ class Window:
         self._numbers, self._positions = self.snapshots.locate(self.events)
         self.ranked = self._positions != ABSENT
 
-    def ndcg(self, scorer: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return each event's NDCG@10 over its catalogue [events]; NaN where not ranked, or scored with NaN.
+    def ranks(self, scorer: Scorer) -> np.ndarray:
+        """Return the place of each event's rental in its catalogue [events], 0 the best.
 
-        Args:
-            scorer: from a snapshot's number and the numbers of events to scores [events, rentals].
+        It is NaN where the event is not ranked, or scored with NaN. What is not in the catalogue cannot be
+        recommended: its place is infinite.
         """
         found = np.full(len(self.events), np.nan)
         for number in np.unique(self._numbers[self.ranked]):
@@ -52,10 +57,13 @@ class Window:
                 scores = scorer(int(number), part)
                 sound = ~np.isnan(scores).any(axis=1)
                 places = self._positions[part[sound]]
-                # What is not in the catalogue cannot be recommended, whatever its place's score is.
-                gains = ndcg(ranks(scores[sound], places))
-                found[part[sound]] = np.where(places == ABSENT, 0.0, gains)
+                found[part[sound]] = np.where(places == ABSENT, np.inf, ranks(scores[sound], places))
         return found
+
+    def ndcg(self, scorer: Scorer) -> np.ndarray:
+        """Return each event's NDCG@10 over its catalogue [events]; NaN where its rank is."""
+        rank = self.ranks(scorer)
+        return np.where(np.isnan(rank), np.nan, ndcg(rank))
 
     def frozen(self, at: pd.Timestamp) -> "Window":
         """The same events over the latest snapshot at or before ``at``: the one that a version serves since.
@@ -87,22 +95,50 @@ class WindowScores:
 
 
 @torch.no_grad()
+def predict_ratings(model: Recommender, events: pd.DataFrame) -> np.ndarray:
+    """Predict the rating of each event [events], cut to 1..5."""
+    user = model.user_side(*tensors(model.encoding.user.encode(events)))
+    rented = model.rental_side(*tensors(model.encoding.rental.encode(events)))
+    return np.clip(model.paired_ratings(user, rented).numpy().astype(np.float64), *RATING_SCALE)
+
+
+def model_scorer(model: Recommender, window: Window) -> Scorer:
+    """Score with the features as of each event and the snapshot before it."""
+    encoding = model.encoding
+
+    @cache
+    def catalogue(number: int) -> RentalVectors:
+        vectors: RentalVectors = model.rental_side(
+            *tensors(encoding.rental.encode(window.snapshots.frames[number]))
+        )
+        return vectors
+
+    @torch.no_grad()
+    def score(number: int, part: np.ndarray) -> np.ndarray:
+        user = model.user_side(*tensors(encoding.user.encode(window.events.iloc[part])))
+        return model.scores(user, catalogue(number)).numpy()
+
+    return score
+
+
+def purpose_scorer(window: Window, train_events: pd.DataFrame) -> Scorer:
+    """Score by the popularity by purpose among the events before the snapshot, those of the window too."""
+    history = pd.concat([train_events, window.events], ignore_index=True)
+    codes, purposes = pd.factorize(window.events["purpose"], use_na_sentinel=False)
+
+    @cache
+    def table(number: int) -> np.ndarray:
+        at, rentals = window.snapshots.times[number], window.snapshots.rental_ids[number]
+        return baselines.popularity_by_purpose(history, at, rentals, pd.Series(purposes))
+
+    return lambda number, part: table(number)[codes[part]]
+
+
 def model_scores(name: str, model: Recommender, window: Window) -> WindowScores:
     """Score a recommender, with the features as of each event and the snapshot before it."""
-    events, encoding = window.events, model.encoding
-    rented = model.rental_side(*tensors(encoding.rental.encode(events)))
-    user = model.user_side(*tensors(encoding.user.encode(events)))
-    predicted = np.clip(model.paired_ratings(user, rented).numpy().astype(np.float64), *RATING_SCALE)
-    catalogues = {}
-
-    def score(number: int, part: np.ndarray) -> np.ndarray:
-        if number not in catalogues:
-            frame = window.snapshots.frames[number]
-            catalogues[number] = model.rental_side(*tensors(encoding.rental.encode(frame)))
-        people = model.user_side(*tensors(encoding.user.encode(events.iloc[part])))
-        return model.scores(people, catalogues[number]).numpy()
-
-    return WindowScores(name, _squared_error(predicted, events), window.ndcg(score))
+    predicted = predict_ratings(model, window.events)
+    ndcg_at_10 = window.ndcg(model_scorer(model, window))
+    return WindowScores(name, _squared_error(predicted, window.events), ndcg_at_10)
 
 
 def baseline_scores(name: str, window: Window, train_events: pd.DataFrame) -> WindowScores:
@@ -111,19 +147,9 @@ def baseline_scores(name: str, window: Window, train_events: pd.DataFrame) -> Wi
     Both go on learning from the window's events: the first from those before the snapshot, the second from
     those of earlier days.
     """
-    events = window.events
-    history = pd.concat([train_events, events], ignore_index=True)
-    codes, purposes = pd.factorize(events["purpose"], use_na_sentinel=False)
-    tables: dict[int, np.ndarray] = {}
-
-    def score(number: int, part: np.ndarray) -> np.ndarray:
-        if number not in tables:
-            at, rentals = window.snapshots.times[number], window.snapshots.rental_ids[number]
-            tables[number] = baselines.popularity_by_purpose(history, at, rentals, pd.Series(purposes))
-        return tables[number][codes[part]]
-
-    predicted = baselines.earlier_bias(train_events, events)
-    return WindowScores(name, _squared_error(predicted, events), window.ndcg(score))
+    predicted = baselines.earlier_bias(train_events, window.events)
+    ndcg_at_10 = window.ndcg(purpose_scorer(window, train_events))
+    return WindowScores(name, _squared_error(predicted, window.events), ndcg_at_10)
 
 
 def _squared_error(predicted: np.ndarray, events: pd.DataFrame) -> np.ndarray:

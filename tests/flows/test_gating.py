@@ -39,7 +39,7 @@ def market(seed: int = 0) -> TrainingSet:
     events = pd.DataFrame(
         {
             **numbers,
-            **dict.fromkeys((*columns.user_categorical, *columns.rental_categorical), "a"),
+            **dict.fromkeys((*columns.user_strings, *columns.rental_categorical), "a"),
             **dict.fromkeys([context.counts for context in columns.context], "{}"),
             columns.recent_rentals: "[]",
             "user_id": [f"u{n}" for n in user],
