@@ -14,7 +14,7 @@ from feature_repo.readers import Source, SourceError
 
 START = pd.Timestamp("2021-01-01", tz="UTC")
 DRIFT_AT = pd.Timestamp("2023-01-01", tz="UTC")
-"""From here on people rent for other purposes and like other categories; who they are does not change."""
+"""From here on people rent for other purposes and like other rentals; who they are does not change."""
 END = pd.Timestamp("2024-01-01", tz="UTC")
 
 MISSING_RATING_SHARE = 0.004
@@ -38,6 +38,9 @@ SEGMENTS = ("solo", "couple", "family", "friends", "business")
 SEGMENT_SHARES = (0.25, 0.3, 0.2, 0.15, 0.1)
 SEGMENT_SIZES = (1, 2, 4, 5, 1)
 """People that most of a segment rent for."""
+SEGMENT_HEIRS = (1, 0, 3, 4, 2)
+"""Whose taste each segment has once the drift has begun: a model that learnt who likes what is wrong then,
+though all that is liked by somebody is liked about as much as before."""
 AREAS = ("harbour", "old town", "riverside", "hills", "station", "university", "beach", "forest")
 TASTES = 6
 """Dimensions of taste: more than a popularity list can follow, fewer than a small model can learn."""
@@ -164,6 +167,8 @@ class _Guests:
     frame: pd.DataFrame
     taste: np.ndarray
     """(users, TASTES)."""
+    taste_after: np.ndarray
+    """The same once the drift has begun."""
     thrift: np.ndarray
     """How much a high price puts each user off."""
     mildness: np.ndarray
@@ -189,6 +194,7 @@ def _guests(rng: np.random.Generator, count: int, start: pd.Timestamp, end: pd.T
     of_segment, of_age = rng.normal(size=(len(SEGMENTS), TASTES)), rng.normal(size=TASTES)
     taste = 0.8 * of_segment[segment] + 0.4 * ((age - 39) / 13)[:, None] * of_age
     taste += rng.normal(0, 0.5, (count, TASTES))
+    taste_after = taste + 0.8 * (of_segment[list(SEGMENT_HEIRS)] - of_segment)[segment]
     height = rng.normal(171, 9, count).round()
     known_age = np.where(rng.random(count) < IMPLAUSIBLE_AGE_SHARE, 116.0 + rng.integers(0, 8, count), age)
     frame = pd.DataFrame(
@@ -202,7 +208,7 @@ def _guests(rng: np.random.Generator, count: int, start: pd.Timestamp, end: pd.T
         }
     )
     thrift = np.clip(rng.normal(0.9, 0.5, count) + 0.5 * (segment == 0) - 0.6 * (segment == 4), 0, None)
-    return _Guests(frame, taste, thrift, rng.normal(0, 0.3, count), segment)
+    return _Guests(frame, taste, taste_after, thrift, rng.normal(0, 0.3, count), segment)
 
 
 def _offers(rng: np.random.Generator, count: int, start: pd.Timestamp, end: pd.Timestamp) -> _Offers:
@@ -245,7 +251,8 @@ def _choices(
     chosen, match, fit = np.empty(len(who), dtype=int), np.empty(len(who)), np.empty(len(who))
     for first in range(0, len(who), _EVENTS_AT_ONCE):
         part = slice(first, first + _EVENTS_AT_ONCE)
-        matches = guests.taste[who[part]] @ offers.taste.T / np.sqrt(TASTES)
+        taste = np.where(after[part, None], guests.taste_after[who[part]], guests.taste[who[part]])
+        matches = taste @ offers.taste.T / np.sqrt(TASTES)
         wave = season * np.cos(2 * np.pi * (_day_of_year(when[part])[:, None] - peak) / DAYS_PER_YEAR)
         by_category = 1.6 * suits[purpose[part]] + wave + after[part, None] * shift
         utility = 1.2 * matches + by_category[:, offers.category] + 0.7 * offers.quality
