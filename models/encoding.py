@@ -56,6 +56,12 @@ class UserEncoding:
         return (*self.strings, *recent, *self.numeric)
 
     @property
+    def origins(self) -> UserRows:
+        """The column that each column of each array of ``encode`` comes from: text [columns]."""
+        recent = [self.recent_rentals] * RECENT_RENTALS if self.recent_rentals else []
+        return UserRows(*(np.array(names, dtype=str) for names in (self.strings, self.numeric, recent)))
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Number of codes of each text column."""
         return tuple(len(vocabulary) for vocabulary in self.vocabularies)
@@ -92,6 +98,12 @@ class RentalEncoding:
     def inputs(self) -> tuple[str, ...]:
         """The columns that the side takes."""
         return (*self.strings, *(lift.counts for lift in self.lifts), *self.numeric)
+
+    @property
+    def origins(self) -> RentalRows:
+        """The column that each column of each array of ``encode`` comes from: text [columns]."""
+        lifts = [lift.counts for lift in self.lifts for _ in lift.shares]
+        return RentalRows(*(np.array(names, dtype=str) for names in (self.strings, self.numeric, lifts)))
 
     @property
     def sizes(self) -> tuple[int, ...]:

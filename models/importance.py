@@ -8,7 +8,7 @@ why they are permuted together, by subject.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import torch
 
 from models.catalogues import ABSENT, Catalogues
 from models.data import tensors
+from models.encoding import RentalRows, UserRows
 from models.metrics import RESAMPLES, ndcg, ranks
 from models.recommender import RATING_SCALE
 from models.window_scores import CHUNK
@@ -29,6 +30,8 @@ EVENTS = 2_000
 
 PERMUTATIONS = 5
 """Permutations of each group: their scatter is part of the interval."""
+
+Rows = TypeVar("Rows", UserRows, RentalRows)
 
 
 @dataclass(frozen=True)
@@ -87,15 +90,24 @@ def importances(
     numbers, positions = snapshots.locate(drawn)
     if (positions == ABSENT).all():
         raise ValueError("no test event's rental is in the catalogue before it; add catalogue snapshots")
-    users, rentals = subjects(model.encoding)
-    groups = users | rentals if groups is None else groups
+    subjects_of_users, subjects_of_rentals = subjects(model.encoding)
+    groups = subjects_of_users | subjects_of_rentals if groups is None else groups
+    # Reading a catalogue's texts takes far longer than scoring it, so all is encoded once.
+    user, rental = model.encoding.user, model.encoding.rental
+    users, rented = user.encode(drawn), rental.encode(drawn)
+    listed = [rental.encode(frame) for frame in snapshots.frames]
 
     def figures(columns: Sequence[str]) -> np.ndarray:
         """Return NDCG, 0 where there is none, and squared error with ``columns`` permuted: [2, events]."""
-        listed = [name for name in columns if name in model.encoding.rental.inputs]
-        changed = _permuted(drawn, columns, numbers, generator)
-        frames = [_permuted(frame, listed, np.zeros(len(frame)), generator) for frame in snapshots.frames]
-        return np.stack([_gains(model, changed, frames, numbers, positions), _squared_errors(model, changed)])
+        order = _order(numbers, generator)
+        asked = _permuted(users, user.origins, columns, order)
+        taken = _permuted(rented, rental.origins, columns, order)
+        offered = [
+            _permuted(rows, rental.origins, columns, generator.permutation(len(rows.codes)))
+            for rows in listed
+        ]
+        gains = _gains(model, asked, offered, numbers, positions)
+        return np.stack([gains, _squared_errors(model, asked, taken, drawn["rating"].to_numpy(np.float64))])
 
     base = figures([])
     values = [[figures(columns) for _ in range(permutations)] for columns in groups.values()]
@@ -104,42 +116,54 @@ def importances(
     )
 
 
-def _permuted(
-    frame: pd.DataFrame, columns: Sequence[str], blocks: np.ndarray, generator: np.random.Generator
-) -> pd.DataFrame:
-    """Exchange the columns, together, among the rows of each block."""
-    order = np.arange(len(frame))
+def _order(blocks: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return a permutation which leaves each row in its block."""
+    order = np.arange(len(blocks))
     for block in np.unique(blocks):
         rows = np.flatnonzero(blocks == block)
         order[rows] = generator.permutation(rows)
-    return frame.assign(**{name: frame[name].array[order] for name in columns})
+    return order
+
+
+def _permuted(rows: Rows, origins: Rows, columns: Sequence[str], order: np.ndarray) -> Rows:
+    """Bring what comes from ``columns``, together, into another order."""
+    return type(rows)(
+        *(
+            np.where(np.isin(names, columns), values[order], values)
+            for names, values in zip(origins, rows, strict=True)
+        )
+    )
+
+
+def _part(rows: UserRows, chosen: np.ndarray) -> UserRows:
+    return UserRows(*(values[chosen] for values in rows))
 
 
 @torch.no_grad()
 def _gains(
     model: "Recommender",
-    events: pd.DataFrame,
-    frames: list[pd.DataFrame],
+    users: UserRows,
+    catalogues: Sequence[RentalRows],
     numbers: np.ndarray,
     positions: np.ndarray,
 ) -> np.ndarray:
-    gains = np.zeros(len(events))
+    gains = np.zeros(len(numbers))
     ranked = np.flatnonzero(positions != ABSENT)
     for number in np.unique(numbers[ranked]):
-        rentals = model.rental_side(*tensors(model.encoding.rental.encode(frames[number])))
+        rentals = model.rental_side(*tensors(catalogues[number]))
         group = ranked[numbers[ranked] == number]
         for part in np.array_split(group, -(-len(group) // CHUNK)):
-            user = model.user_side(*tensors(model.encoding.user.encode(events.iloc[part])))
-            gains[part] = ndcg(ranks(model.scores(user, rentals).numpy(), positions[part]))
+            scores = model.scores(model.user_side(*tensors(_part(users, part))), rentals)
+            gains[part] = ndcg(ranks(scores.numpy(), positions[part]))
     return gains
 
 
 @torch.no_grad()
-def _squared_errors(model: "Recommender", events: pd.DataFrame) -> np.ndarray:
-    user = model.user_side(*tensors(model.encoding.user.encode(events)))
-    rental = model.rental_side(*tensors(model.encoding.rental.encode(events)))
-    predicted = np.clip(model.paired_ratings(user, rental).double().numpy(), *RATING_SCALE)
-    return (predicted - events["rating"].to_numpy(np.float64)) ** 2
+def _squared_errors(
+    model: "Recommender", users: UserRows, rentals: RentalRows, ratings: np.ndarray
+) -> np.ndarray:
+    pairs = model.paired_ratings(model.user_side(*tensors(users)), model.rental_side(*tensors(rentals)))
+    return (np.clip(pairs.double().numpy(), *RATING_SCALE) - ratings) ** 2
 
 
 def _with_intervals(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from models.columns import Columns
-from models.importance import _permuted, _with_intervals, importances
+from models.importance import _order, _permuted, _with_intervals, importances
 from models.train import fit
 
 GROUPS = {
@@ -72,14 +72,23 @@ def test_the_models_own_inputs_are_grouped_by_subject(model, market):
     assert json.loads(json.dumps(own[0].to_dict()))["group"] == own[0].group
 
 
-def test_values_are_exchanged_within_a_snapshot_and_together():
-    frame = pd.DataFrame({"a": range(100), "b": range(100), "c": range(100)})
+def test_an_order_exchanges_within_a_snapshot():
     blocks = np.repeat([0, 1], 50)
-    changed = _permuted(frame, ["a", "b"], blocks, np.random.default_rng(0))
-    assert (changed["a"] == changed["b"]).all()
-    assert (changed["c"] == frame["c"]).all()
-    assert (changed["a"] // 50 == blocks).all()
-    assert (changed["a"] != frame["a"]).mean() > 0.9
+    order = _order(blocks, np.random.default_rng(0))
+    assert sorted(order) == list(range(100))
+    assert (order // 50 == blocks).all()
+    assert (order != np.arange(100)).mean() > 0.9
+
+
+@pytest.mark.parametrize("side", ["user", "rental"])
+def test_permuting_what_was_encoded_is_encoding_what_was_permuted(model, market, side):
+    encoding = getattr(model.encoding, side)
+    order = np.random.default_rng(0).permutation(len(market.test))
+    for columns in (encoding.inputs[::2], encoding.inputs[1::2], ()):
+        exchanged = {name: market.test[name].array[order] for name in columns}
+        found = _permuted(encoding.encode(market.test), encoding.origins, columns, order)
+        for got, wanted in zip(found, encoding.encode(market.test.assign(**exchanged)), strict=True):
+            np.testing.assert_array_equal(got, wanted)
 
 
 def test_too_few_permutations_and_a_foreign_catalogue_are_refused(model, market):
