@@ -149,10 +149,7 @@ def _compare(
     ]
     share = {NDCG: settings.segment_ranking_margin}
     return (
-        (
-            ranking.compared(settings.ranking_margin, settings.confidence),
-            rating.compared(settings.rating_margin, settings.confidence),
-        ),
+        (ranking.compared(settings.ranking_margin), rating.compared(settings.rating_margin)),
         tuple(
             part.compared(share.get(part.figure, settings.segment_rating_margin), 1 - ERROR_RATE / len(large))
             for part in large

@@ -148,9 +148,6 @@ class GateSettings(BaseSettings):
     large_segment_events: int = Field(300, ge=2)
     """Events from which on a segment is judged: with fewer, no loss of these margins is outside noise."""
 
-    confidence: float | None = Field(None, gt=0.5, lt=1)
-    """Of the two main figures' intervals, by the variance between users; None takes the 95 % bootstrap."""
-
     least_events: int = Field(200, ge=2)
     """Events that the window must have: fewer can prove nothing."""
 
