@@ -59,7 +59,7 @@ def split_by_time(events: pd.DataFrame, test_from: pd.Timestamp | str) -> tuple[
 
 
 class EventDataset(Dataset[Batch]):
-    """Training events as tensors; fetched a whole batch at a time."""
+    """Training events as tensors; an index is the list of the event numbers of a whole batch."""
 
     def __init__(self, events: pd.DataFrame, catalogues: Catalogues, encoding: Encoding) -> None:
         """Encode all events and snapshots once."""
@@ -74,9 +74,15 @@ class EventDataset(Dataset[Batch]):
         """Number of events."""
         return len(self.rating)
 
-    def __getitems__(self, indices: list[int]) -> Batch:
+    def to(self, device: torch.device) -> None:
+        """Move all to ``device``: a batch's way there would take longer than its step."""
+        self.catalogues = [_moved(catalogue, device) for catalogue in self.catalogues]
+        self.user, self.rental = _moved(self.user, device), _moved(self.rental, device)
+        self.rating, self.target = self.rating.to(device), self.target.to(device)
+
+    def __getitem__(self, indices: list[int]) -> Batch:
         """Return the events ``indices``, which are all of one snapshot."""
-        rows = torch.tensor(indices)
+        rows = torch.tensor(indices, device=self.rating.device)
         # Events before the first snapshot have no target; any catalogue serves as their (unused) one.
         catalogue = self.catalogues[max(int(self.snapshots[indices[0]]), 0)]
         return Batch(
@@ -135,10 +141,20 @@ class EventData(pl.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the loader; tensors are in memory, so worker processes would only cost."""
-        return DataLoader(self.dataset, batch_sampler=self.sampler, collate_fn=_as_is)
+        """Return the loader of whole batches, so that Lightning can deal them out to several devices.
+
+        The tensors are where the training is, so worker processes and pinned memory would only cost.
+        """
+        if self.trainer:
+            self.dataset.to(self.trainer.strategy.root_device)
+        return DataLoader(self.dataset, batch_size=None, sampler=self.sampler, collate_fn=_as_is)
+
+
+def _moved(part: tuple[Tensor, Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    first, second, third = part
+    return first.to(device), second.to(device), third.to(device)
 
 
 def _as_is(batch: Any) -> Any:
-    # The dataset fetches whole batches, so there is nothing to collate.
+    # The dataset gives whole batches, so there is nothing to collate.
     return batch

@@ -46,7 +46,7 @@ class Recommender(pl.LightningModule):
         self.user_side = UserSide(encoding.user, user_numbers, lifted, hyperparameters)
         self.rental_side = RentalSide(encoding.rental, rental_numbers, hyperparameters)
         self.mean_rating = torch.nn.Parameter(torch.tensor(float(mean_rating)))
-        self._epoch_sums: list[tuple[float, int, float, int]] = []
+        self._epoch_sums: list[Tensor] = []
 
     @torch.no_grad()
     def continue_from(self, champion: "Recommender") -> None:
@@ -93,8 +93,9 @@ class Recommender(pl.LightningModule):
         smaller batches.
         """
         ranking, rating = self._ranking_loss(batch), self._rating_loss(batch)
-        ranked = int((batch.target != ABSENT).sum())
-        self._epoch_sums.append((float(ranking.detach()), ranked, float(rating.detach()), len(batch.rating)))
+        ranked, rated = (batch.target != ABSENT).sum(), torch.full_like(batch.target[0], len(batch.rating))
+        # Numbers are read at the epoch's end: reading them now would stop a GPU at every step.
+        self._epoch_sums.append(torch.stack([ranking.detach(), ranked, rating.detach(), rated]))
         return (ranking + rating) / self.hyperparameters.batch_size
 
     def _ranking_loss(self, batch: Batch) -> Tensor:
@@ -116,7 +117,7 @@ class Recommender(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean losses, one line."""
-        ranking, ranked, rating, rated = np.sum(self._epoch_sums, axis=0)
+        ranking, ranked, rating, rated = torch.stack(self._epoch_sums).double().sum(dim=0).tolist()
         epochs = self.hyperparameters.epochs
         log.info(
             "epoch %d/%d: ranking loss %.4f, rating loss %.4f",

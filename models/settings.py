@@ -1,7 +1,7 @@
 """Settings of training and of the registry, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -124,6 +124,27 @@ class Hyperparameters(BaseSettings):
                 "rating_learning_rate": self.rating_learning_rate * self.warm_rate,
             }
         )
+
+
+class TrainerSettings(BaseSettings):
+    """Where a training runs; the names and values are those of Lightning's Trainer."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_TRAINER_", frozen=True)
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """``auto`` takes a GPU where there is one; only on a CPU does a seed give the same weights twice."""
+
+    devices: int = Field(1, ge=1)
+    """GPUs, or processes on a CPU, of each machine; each takes a part of the batches."""
+
+    nodes: int = Field(1, ge=1)
+    """Machines that train together."""
+
+    strategy: str = "auto"
+    """How several work together, such as ``ddp`` or ``ddp_spawn``."""
+
+    precision: Literal["bf16-mixed", "16-mixed", "32-true"] = "bf16-mixed"
+    """Of the arithmetic on a GPU; a CPU always takes ``32-true``."""
 
 
 class GateSettings(BaseSettings):

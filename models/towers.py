@@ -130,7 +130,10 @@ class UserSide(nn.Module):
         nn.init.normal_(self.ranking_numbers.weight, std=INITIAL_DEVIATION)
         self.ranking_recent = embedding(len(encoding.rental_ids), dimension)
         self.dropout = nn.Dropout(settings.ranking_dropout)
-        self.popularity_lift = nn.Parameter(torch.full((len(self.lifted),), INITIAL_LIFT))
+        # Without lifts it is empty: processes that train together would wait for its gradient.
+        self.popularity_lift = nn.Parameter(
+            torch.full((len(self.lifted),), INITIAL_LIFT), requires_grad=bool(self.lifted)
+        )
         self.rating = EnsembleTower(sizes, len(encoding.numeric), settings)
 
     def forward(self, codes: Tensor, numbers: Tensor, recent: Tensor) -> UserVectors:

@@ -13,7 +13,7 @@ from models.columns import Columns
 from models.data import EventData
 from models.encoding import Encoding, numbers
 from models.recommender import RATING_SCALE, Recommender
-from models.settings import Hyperparameters
+from models.settings import Hyperparameters, TrainerSettings
 from models.trainer import quiet_trainer
 
 log = logging.getLogger(__name__)
@@ -27,8 +27,9 @@ def fit(
     columns: Columns,
     hyperparameters: Hyperparameters | None = None,
     champion: Recommender | None = None,
+    trainer_settings: TrainerSettings | None = None,
 ) -> Recommender:
-    """Train a recommender; the same frames and seed give the same weights on a CPU.
+    """Train a recommender; the same frames and seed give the same weights on one CPU.
 
     With a ``champion`` the training goes on from its weights (a warm start): new users, rentals and other
     values get rows in its tables, and it learns for ``warm_epochs`` from the last ``warm_days`` of events.
@@ -39,6 +40,7 @@ def fit(
         columns: names of the features.
         hyperparameters: None takes the defaults and the environment.
         champion: a recommender of the same columns and sizes, which is left as it is.
+        trainer_settings: where to train; None takes a GPU where there is one, or what the environment says.
 
     Returns:
         The recommender, in evaluation mode, on the CPU.
@@ -74,11 +76,11 @@ def fit(
         train_events = train_events[times >= times.max() - pd.Timedelta(days=hyperparameters.warm_days)]
     data = EventData(train_events, snapshots, encoding, hyperparameters)
     log.info("training on %d events, %d snapshots", len(train_events), len(snapshots.times))
-    with quiet_trainer(hyperparameters.epochs) as trainer, _one_thread():
+    with quiet_trainer(hyperparameters.epochs, trainer_settings) as trainer, _one_thread():
         trainer.fit(model, data)
     # The trainer holds the events: without it they can be freed while the model lives on.
     model.trainer = None
-    return model.eval()
+    return model.cpu().eval()
 
 
 @contextmanager

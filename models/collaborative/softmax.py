@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from models.collaborative.interactions import Interactions
 from models.collaborative.ranker import Factors
+from models.settings import TrainerSettings
 from models.trainer import quiet_trainer
 
 FULL_PAIRS = 200_000_000
@@ -184,7 +185,9 @@ def fit_softmax(
         return codes, torch.from_numpy(rows.row.astype(np.int64)), torch.from_numpy(rows.col.astype(np.int64))
 
     loader: DataLoader = DataLoader(torch.arange(len(active)), size, shuffle=True, collate_fn=collate)  # type: ignore[arg-type]
-    with quiet_trainer(settings.epochs) as trainer:
+    # Its sparse features are cut in SciPy, which no GPU can do.
+    on_cpu = TrainerSettings(accelerator="cpu", devices=1, nodes=1, strategy="auto")
+    with quiet_trainer(settings.epochs, on_cpu) as trainer:
         trainer.fit(model, loader)
     counted = np.flatnonzero(events.item_counts)
     return Factors(

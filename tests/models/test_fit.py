@@ -8,7 +8,8 @@ import torch
 from models.catalogues import Catalogues
 from models.columns import ColumnError, Columns
 from models.data import EventData
-from models.settings import Hyperparameters
+from models.evaluate import evaluate
+from models.settings import Hyperparameters, TrainerSettings
 from models.train import fit
 
 SHORT = Hyperparameters(epochs=1, batch_size=256, ranking_dimension=8, rating_hidden=8)
@@ -25,6 +26,28 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(small_mark
     assert not all(torch.equal(a, b) for a, b in zip(weights(first), weights(other), strict=True))
 
 
+@pytest.mark.slow
+def test_two_processes_learn_together_about_as_well_as_one(market, columns, hyperparameters):
+    settings = TrainerSettings(accelerator="cpu", devices=2, strategy="ddp_spawn")
+    alone = fit(market.train, market.catalogues, columns, hyperparameters)
+    together = fit(market.train, market.catalogues, columns, hyperparameters, trainer_settings=settings)
+    untrained = fit(
+        market.train,
+        market.catalogues,
+        columns,
+        hyperparameters.model_copy(
+            update={"epochs": 1, "ranking_learning_rate": 1e-9, "rating_learning_rate": 1e-9}
+        ),
+    )
+    figures = [
+        evaluate(model, market.test, market.catalogues, market.train)
+        for model in (untrained, together, alone)
+    ]
+    assert not torch.equal(weights(together)[0], weights(alone)[0])
+    assert figures[1].ndcg_at_10 > 0.95 * figures[2].ndcg_at_10 > figures[0].ndcg_at_10
+    assert figures[1].rmse < 1.02 * figures[2].rmse < figures[0].rmse
+
+
 def test_every_event_weighs_the_same_in_whatever_batch(small_market, columns):
     model = fit(small_market.train, small_market.catalogues, columns, SHORT)
     model.hyperparameters = SHORT.model_copy(update={"id_masking": 0.0})
@@ -32,7 +55,7 @@ def test_every_event_weighs_the_same_in_whatever_batch(small_market, columns):
     data = EventData(small_market.train, snapshots, model.encoding, model.hyperparameters)
     month = np.flatnonzero(data.dataset.snapshots == 1).tolist()
     batches = (month, month[:-5], month[-5:])
-    whole, most, rest = (model.training_step(data.dataset.__getitems__(batch), 0) for batch in batches)
+    whole, most, rest = (model.training_step(data.dataset[batch], 0) for batch in batches)
     torch.testing.assert_close(whole, most + rest)
 
 
