@@ -133,8 +133,8 @@ def champion(data: TrainingSet, settings: GateSettings) -> Rival | None:
         )
     except (CheckpointError, ColumnError, RegistryError) as error:
         raise RivalError(
-            f"the champion, version {found.version}, cannot be compared with: {error}; to compare with the "
-            "baselines this once, train by `python flows/train.py run --against baselines`"
+            f"the champion, version {found.version}, cannot be used: {error}; to do without it this once, "
+            "train by `python flows/train.py run --against baselines`"
         ) from error
 
 

@@ -8,6 +8,9 @@ import pandas as pd
 CHAMPION, BASELINES = "champion", "baselines"
 """What a trained model can be compared with."""
 
+SCRATCH = "scratch"
+"""What a training can begin from, if not from the champion."""
+
 
 class ParameterError(ValueError):
     """A flow's parameter makes no sense; the message names the remedy."""
@@ -56,12 +59,12 @@ def shares(text: str) -> tuple[int, ...]:
     return steps
 
 
-def rival(text: str) -> str:
-    """Return ``CHAMPION`` or ``BASELINES``.
+def one_of(text: str, name: str, *choices: str) -> str:
+    """Return ``text``.
 
     Raises:
-        ParameterError: it is neither.
+        ParameterError: it is none of ``choices``.
     """
-    if text not in (CHAMPION, BASELINES):
-        raise ParameterError(f"--against is {text!r}: give {CHAMPION} or {BASELINES}")
+    if text not in choices:
+        raise ParameterError(f"--{name} is {text!r}: give {' or '.join(choices)}")
     return text

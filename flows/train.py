@@ -8,7 +8,7 @@ class TrainFlow(FlowSpec):
     """Train, evaluate, export and register the recommender.
 
     1. start: the point-in-time training set, through Feast.
-    2. fit: the Lightning recommender, on all but the last days.
+    2. fit: the Lightning recommender, on all but the last days; from scratch, or on from the champion.
     3. evaluate: the last days, beside the baselines; the card shows it.
     4. gate: ONNX, and whether it beats the champion and survives hostile requests; the card shows why.
     5. register: what passed becomes a version in MLflow, with lineage and model card; a refused one does not.
@@ -20,16 +20,20 @@ class TrainFlow(FlowSpec):
     against = Parameter(
         "against", default="champion", help="rival at the gate; baselines leaves the champion out"
     )
+    begin = Parameter(
+        "begin", default="scratch", help="champion goes on from its weights, in a fraction of the time"
+    )
 
     @step
     def start(self):
         """Build the training set."""
         from feature_repo.settings import FeatureSettings
-        from flows.parameters import day, rival
+        from flows.parameters import BASELINES, CHAMPION, SCRATCH, day, one_of
         from flows.settings import FlowSettings
         from flows.training import training_set
 
-        self.rival = rival(self.against)
+        one_of(self.against, "against", CHAMPION, BASELINES)
+        one_of(self.begin, "begin", SCRATCH, CHAMPION)
         self.data = training_set(FeatureSettings(), FlowSettings(), day(self.until, "until"))
         self.events = len(self.data.events)
         print(f"{self.events} events and {len(self.data.catalogues)} catalogue rows")
@@ -41,12 +45,10 @@ class TrainFlow(FlowSpec):
         """Train the recommender."""
         import logging
 
-        from flows.training import feature_columns, split
-        from models.train import fit
+        from flows.fitting import fit_recommender
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        train, _ = split(self.data)
-        self.model = fit(train, self.data.catalogues, feature_columns())
+        self.model, self.began_from = fit_recommender(self.data, self.begin)
         self.next(self.evaluate)
 
     @card(type="blank")
@@ -73,7 +75,7 @@ class TrainFlow(FlowSpec):
         from flows.gating import gate
         from models.settings import GateSettings
 
-        self.gated = gate(self.model, self.data, self.rival, GateSettings())
+        self.gated = gate(self.model, self.data, self.against, GateSettings())
         current.card.extend(gate_card(self.gated.decision))
         self.next(self.register)
 
@@ -89,6 +91,7 @@ class TrainFlow(FlowSpec):
             self.gated,
             run=f"TrainFlow/{current.origin_run_id or current.run_id}",
             reason=self.reason,
+            began_from=self.began_from,
         )
         self.next(self.end)
 

@@ -20,6 +20,7 @@ from feature_repo.names import (
 )
 from feature_repo.settings import FeatureSettings
 from feature_repo.views import size_label
+from flows.parameters import SCRATCH
 from flows.settings import CHECKOUT, FlowSettings
 from models.columns import Columns, Context
 
@@ -144,7 +145,13 @@ def split(data: TrainingSet) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def publish(
-    model: "Recommender", evaluation: "Evaluation", data: TrainingSet, gated: "Gated", run: str, reason: str
+    model: "Recommender",
+    evaluation: "Evaluation",
+    data: TrainingSet,
+    gated: "Gated",
+    run: str,
+    reason: str,
+    began_from: str = SCRATCH,
 ) -> int | None:
     """Register what passed the gate as challenger, with its model card; keep the figures of what did not.
 
@@ -155,7 +162,8 @@ def publish(
     from models.inference import MODEL_FILE
     from models.registry import CHALLENGER, Registry
 
-    registry, lineage = Registry(), _lineage(data, gated, run, reason)
+    registry = Registry()
+    lineage = _lineage(data, gated) | {"metaflow_run": run, "reason": reason, "began_from": began_from}
     hyperparameters = model.hyperparameters.model_dump()
     files = {"gate.json": json.dumps(gated.decision.to_dict(), indent=2).encode()}
     if not gated.decision.passed:
@@ -209,18 +217,16 @@ def _card(
     )
 
 
-def _lineage(data: TrainingSet, gated: "Gated", run: str, reason: str) -> dict[str, Any]:
+def _lineage(data: TrainingSet, gated: "Gated") -> dict[str, Any]:
     return {
         "dataset": lake.dataset_of(FeatureSettings().lake),
         "dataset_hash": data.snapshot_hash,
         "feature_service": FEATURE_SERVICE,
         "git_commit": _git_commit(),
-        "metaflow_run": run,
         "onnx_max_abs_diff": gated.decision.onnx_max_abs_diff,
         "fp16_max_score_diff": gated.half["score"],
         "fp16_max_rating_diff": gated.half["rating"],
         "fp16_top_10_overlap": gated.half["overlap"],
-        "reason": reason,
         "first_event": f"{data.events['event_timestamp'].min():%Y-%m-%d}",
         "fitted_until": data.test_from.isoformat(),
         "trained_until": f"{data.until:%Y-%m-%d}",

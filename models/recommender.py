@@ -16,8 +16,14 @@ from models.towers import RentalSide, RentalVectors, UserSide, UserVectors
 
 log = logging.getLogger(__name__)
 
+OTHER_SHAPE = "the champion has other inputs or sizes than what is to be trained: train without it"
+
 RATING_SCALE = (1.0, 5.0)
 """Predicted ratings are cut to the scale of the ratings."""
+
+
+class ShapeError(ValueError):
+    """Weights do not fit a network; the message names the remedy."""
 
 
 class Recommender(pl.LightningModule):
@@ -53,7 +59,7 @@ class Recommender(pl.LightningModule):
         """Take over the weights of ``champion``; what only this model knows keeps its initial ones.
 
         Raises:
-            ValueError: the champion has other inputs or sizes.
+            ShapeError: the champion has other inputs or sizes.
         """
         before, own = champion.state_dict(), self.state_dict()
         tables = {
@@ -66,9 +72,7 @@ class Recommender(pl.LightningModule):
             # Only tables grow, and at their ends.
             grows = name in tables and old is not None and len(old) <= len(tensor)
             if old is None or (old.shape[1:] if grows else old.shape) != tensor.shape[grows:]:
-                raise ValueError(
-                    "the champion has other inputs or sizes than what is to be trained: train without it"
-                )
+                raise ShapeError(OTHER_SHAPE)
             (tensor[: len(old)] if grows else tensor).copy_(old)
 
     @staticmethod

@@ -12,7 +12,7 @@ from models.catalogues import Catalogues, utc
 from models.columns import Columns
 from models.data import EventData
 from models.encoding import Encoding, numbers
-from models.recommender import RATING_SCALE, Recommender
+from models.recommender import OTHER_SHAPE, RATING_SCALE, Recommender, ShapeError
 from models.settings import Hyperparameters, TrainerSettings
 from models.trainer import quiet_trainer
 
@@ -47,10 +47,13 @@ def fit(
 
     Raises:
         ColumnError: a frame lacks columns or rows.
-        ValueError: a rating is missing or off the scale 1..5, or the champion is of another shape.
+        ShapeError: the champion has other inputs or sizes.
+        ValueError: a rating is missing or off the scale 1..5.
     """
     hyperparameters = hyperparameters or Hyperparameters()
     if champion:
+        if champion.encoding.columns != columns:
+            raise ShapeError(OTHER_SHAPE)
         hyperparameters = hyperparameters.warm()
     columns.check_events(train_events)
     off_scale = ~train_events["rating"].between(*RATING_SCALE)

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from flows.parameters import ParameterError, day, moment, rival, shares
+from flows.parameters import ParameterError, day, moment, one_of, shares
 
 
 def test_a_day_is_midnight_in_utc_and_empty_means_none():
@@ -39,7 +39,7 @@ def test_a_moment_that_is_none_is_told_with_the_format(text):
         moment(text, "since")
 
 
-def test_the_rival_is_one_of_two():
-    assert [rival("champion"), rival("baselines")] == ["champion", "baselines"]
-    with pytest.raises(ParameterError, match="'nobody': give champion or baselines"):
-        rival("nobody")
+def test_a_choice_is_one_of_those_offered():
+    assert one_of("champion", "against", "champion", "baselines") == "champion"
+    with pytest.raises(ParameterError, match="--against is 'nobody': give champion or baselines"):
+        one_of("nobody", "against", "champion", "baselines")
