@@ -18,7 +18,7 @@ from models.collaborative.ranker import Factors
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-RANKING = {"rank": 64, "maxIter": 10, "regParam": 0.1, "alpha": 1.0, "implicitPrefs": True}
+RANKING: dict[str, Any] = {"rank": 64, "maxIter": 10, "regParam": 0.1, "alpha": 1.0, "implicitPrefs": True}
 """Settings for rankings: the usual ones of the literature, Spark's own rank of 10 being far too small."""
 
 RATING = {"rank": 10, "maxIter": 15, "regParam": 0.1}
