@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import log
 
 import numpy as np
 from scipy import stats
 
+from serving.evidence import log_evidence
 from serving.settings import DecisionThresholds
 
 
@@ -52,10 +54,16 @@ class Decision:
 def decide(champion: Arm, canary: Arm, thresholds: DecisionThresholds) -> Decision:
     """Compare a canary with the champion.
 
-    Failures are compared by Fisher's exact test, so are rewards; latencies by their 95th percentile;
-    predicted ratings by the Kolmogorov-Smirnov distance, an effect which does not grow with the requests.
-    Every reason for a rollback is named. Failures count at once, everything else from
-    ``minimum_requests`` answers of the canary.
+    Failures and rewards are compared by evidence that holds at every look (``serving.evidence``), latencies
+    by their 95th percentile, predicted ratings by the Kolmogorov-Smirnov distance, an effect which does not
+    grow with the requests. Every reason for a rollback is named. Failures count at once, everything else
+    from ``minimum_requests`` answers of the canary. With a ``reward_margin``, the canary is held until the
+    rewards show that no more than it is lost.
+
+    Args:
+        champion: what was seen of it in the same time.
+        canary: the same of the canary.
+        thresholds: limits and levels; a rollout of several steps divides the levels among them.
     """
     figures = _figures(champion, canary)
     enough = canary.requests >= thresholds.minimum_requests
@@ -66,6 +74,10 @@ def decide(champion: Arm, canary: Arm, thresholds: DecisionThresholds) -> Decisi
         return Decision(Verdict.ROLLBACK, reasons, figures)
     if not enough:
         reason = f"{canary.requests} of {thresholds.minimum_requests} requests seen"
+        return Decision(Verdict.HOLD, [reason], figures)
+    margin = thresholds.reward_margin
+    if margin is not None and not _keeps_reward(champion, canary, margin, thresholds.reward_significance):
+        reason = f"a loss of {margin:.0%} of the reward is not ruled out yet"
         return Decision(Verdict.HOLD, [reason], figures)
     return Decision(Verdict.PROMOTE, [f"{canary.requests} requests without a regression"], figures)
 
@@ -81,13 +93,9 @@ def _figures(champion: Arm, canary: Arm) -> dict[str, float]:
         if arm.trials:
             figures[f"{name}_reward_share"] = arm.hits / arm.trials
     if champion.requests and canary.requests:
-        figures["error_p_value"] = _fisher(
-            canary.errors, canary.requests, champion.errors, champion.requests, "greater"
-        )
+        figures["error_evidence"] = _more_failures(champion, canary)
     if champion.trials and canary.trials:
-        figures["reward_p_value"] = _fisher(
-            canary.hits, canary.trials, champion.hits, champion.trials, "less"
-        )
+        figures["reward_evidence"] = _less_reward(champion, canary)
     if champion.predicted_ratings and canary.predicted_ratings:
         # The asymptotic method: only the distance is used, and the exact p-value is slow.
         test = stats.ks_2samp(champion.predicted_ratings, canary.predicted_ratings, method="asymp")
@@ -95,9 +103,28 @@ def _figures(champion: Arm, canary: Arm) -> dict[str, float]:
     return figures
 
 
-def _fisher(hits: int, trials: int, other_hits: int, other_trials: int, alternative: str) -> float:
-    table = [[hits, trials - hits], [other_hits, other_trials - other_hits]]
-    return float(stats.fisher_exact(table, alternative=alternative).pvalue)
+def _more_failures(champion: Arm, canary: Arm) -> float:
+    """Log evidence that a failure falls to the canary more often than a request does."""
+    share = canary.requests / (champion.requests + canary.requests)
+    return float(log_evidence(canary.errors, champion.errors + canary.errors, share))
+
+
+def _less_reward(champion: Arm, canary: Arm) -> float:
+    """Log evidence that a reward falls to the champion more often than an answer does."""
+    share = champion.trials / (champion.trials + canary.trials)
+    return float(log_evidence(champion.hits, champion.hits + canary.hits, share))
+
+
+def _keeps_reward(champion: Arm, canary: Arm, margin: float, level: float) -> bool:
+    """Whether the rewards show that the canary gets more than ``1 - margin`` times the champion's share.
+
+    At that bound a reward falls to the canary as often as an answer would if it had fewer by the margin.
+    """
+    kept = (1 - margin) * canary.trials
+    if not (kept and champion.trials):
+        return False
+    share = kept / (kept + champion.trials)
+    return bool(log_evidence(canary.hits, champion.hits + canary.hits, share) >= -log(level))
 
 
 def _failures(
@@ -107,7 +134,7 @@ def _failures(
     share = figures.get("canary_error_share", 0.0)
     if share > thresholds.hard_failure_share and (enough or canary.errors >= thresholds.hard_failures):
         reasons.append(f"{share:.1%} of answers failed, above {thresholds.hard_failure_share:.1%}")
-    if enough and figures.get("error_p_value", 1.0) < thresholds.error_significance:
+    if enough and figures.get("error_evidence", 0.0) >= -log(thresholds.error_significance):
         champion_share = figures["champion_error_share"]
         reasons.append(
             f"{share:.1%} of answers failed, significantly above the champion's {champion_share:.1%}"
@@ -128,7 +155,7 @@ def _regressions(canary: Arm, figures: dict[str, float], thresholds: DecisionThr
     if (distance := figures.get("rating_distance", 0.0)) > thresholds.rating_distance:
         limit = thresholds.rating_distance
         reasons.append(f"predicted ratings lie {distance:.2f} from the champion's, above {limit:.2f}")
-    if figures.get("reward_p_value", 1.0) < thresholds.reward_significance:
+    if figures.get("reward_evidence", 0.0) >= -log(thresholds.reward_significance):
         shares = figures["canary_reward_share"], figures["champion_reward_share"]
         reasons.append(f"{shares[0]:.1%} of answers were liked, significantly below {shares[1]:.1%}")
     return reasons

@@ -79,7 +79,7 @@ def rollout(
         return _Rollout(
             predictor_name(version),
             settings,
-            thresholds or DecisionThresholds(),
+            (thresholds or DecisionThresholds()).of_steps(max(1, len(steps) - 1)),
             arms or prediction_log_reader(settings),
         ).run(steps)
 

@@ -122,7 +122,8 @@ class DecisionThresholds(BaseSettings):
     """Share of failed answers which ends a canary whatever the champion does: each is a retry for a user."""
 
     error_significance: float = Field(0.01, gt=0, lt=1)
-    """Level of the one-sided test for more failures than the champion has: one false alarm in a hundred."""
+    """Level of more failures than the champion has: at most one false alarm in a hundred rollouts, however
+    often they are looked at."""
 
     latency_ratio: float = Field(2.0, gt=1)
     """Largest ratio of the 95th percentiles of latency; below it lies the noise of a shared machine."""
@@ -134,4 +135,13 @@ class DecisionThresholds(BaseSettings):
     """Largest Kolmogorov-Smirnov distance of predicted ratings: retraining moves less than half of them."""
 
     reward_significance: float = Field(0.01, gt=0, lt=1)
-    """Level of the one-sided test for fewer rewards than the champion gets."""
+    """The same for fewer rewards than the champion gets, and for a promotion against ``reward_margin``."""
+
+    reward_margin: float | None = Field(None, gt=0, lt=1)
+    """Share of the champion's reward that must be shown not to be lost before a canary is promoted, which
+    takes thousands of rewards for a margin of some percent. Without it, it is enough that no loss shows."""
+
+    def of_steps(self, steps: int) -> "DecisionThresholds":
+        """Return the thresholds of one of ``steps`` steps: the levels hold for the rollout as a whole."""
+        levels = ("error_significance", "reward_significance")
+        return self.model_copy(update={name: getattr(self, name) / steps for name in levels})

@@ -117,3 +117,29 @@ def test_an_equal_canary_is_seldom_taken_back() -> None:
     ]
 
     assert verdicts.count(Verdict.ROLLBACK) <= 2
+
+
+def test_a_canary_that_may_lose_the_margin_is_held_until_rewards_rule_it_out() -> None:
+    margin = THRESHOLDS.model_copy(update={"reward_margin": 0.2})
+    champion, canary = Arm(2000, 0, hits=200, trials=2000), Arm(2000, 0, hits=200, trials=2000)
+    held = decide(champion, canary, margin)
+
+    assert held.verdict is Verdict.HOLD
+    assert held.reasons == ["a loss of 20% of the reward is not ruled out yet"]
+    champion, canary = (Arm(20_000, 0, hits=2000, trials=20_000) for _ in range(2))
+    assert decide(champion, canary, margin).verdict is Verdict.PROMOTE
+    assert decide(champion, Arm(20_000, 0, hits=1600, trials=20_000), margin).verdict is Verdict.ROLLBACK
+
+
+def test_without_rewards_a_margin_is_never_ruled_out() -> None:
+    margin = THRESHOLDS.model_copy(update={"reward_margin": 0.5})
+
+    assert decide(replace(CHAMPION, hits=0), replace(healthy(seed=1), hits=0), margin).verdict is Verdict.HOLD
+
+
+def test_the_levels_of_a_rollout_are_shared_by_its_steps() -> None:
+    shared = THRESHOLDS.of_steps(4)
+
+    assert shared.error_significance == THRESHOLDS.error_significance / 4
+    assert shared.reward_significance == THRESHOLDS.reward_significance / 4
+    assert shared.minimum_requests == THRESHOLDS.minimum_requests
