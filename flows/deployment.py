@@ -39,12 +39,17 @@ def serve(version: int) -> "RuntimeState":
     return state
 
 
-def roll_out(version: int, steps: tuple[int, ...]) -> "RolloutOutcome":
+def roll_out(version: int, steps: tuple[int, ...] | None = None, again: bool = False) -> "RolloutOutcome":
     """Let a registered version earn its traffic step by step; it is the champion if it does.
+
+    Args:
+        version: its number in the registry.
+        steps: growing percentages, the last one 100; those of the settings by default.
+        again: roll out a version that was rolled back before.
 
     Raises:
         RegistryError: it has no model card, so it could not become the champion.
-        RolloutError: nothing is served, or another rollout is running.
+        RolloutError: nothing is served, it was rolled back before, or another rollout is running.
     """
     from models.card import approval
     from models.registry import CHALLENGER, Registry
@@ -60,7 +65,7 @@ def roll_out(version: int, steps: tuple[int, ...]) -> "RolloutOutcome":
         # A rollout was killed after its promotion at the gateway: only the registry does not know yet.
         outcome = RolloutOutcome(True, str(version), predictor, None, None, 0, ["all traffic is its already"])
     else:
-        outcome = rollout(version, steps=steps, settings=settings)
+        outcome = rollout(version, settings, steps, again=again)
     if outcome.promoted:
         registry.promote(version, approval("champion", "the rollout", tuple(outcome.reasons)))
     elif CHALLENGER in registry.get(version).aliases:

@@ -12,7 +12,12 @@ class RolloutFlow(FlowSpec):
     """
 
     version = Parameter("version", type=int, required=True, help="registered version to roll out")
-    steps = Parameter("steps", default="10,100", help="shares of traffic in percent, the last one 100")
+    steps = Parameter(
+        "steps",
+        default="",
+        help="shares of traffic in percent, the last one 100; empty: RENTALS_ROLLOUT_STEPS",
+    )
+    again = Parameter("again", type=bool, default=False, help="try a version that was rolled back before")
 
     @card(type="blank")
     @step
@@ -22,7 +27,7 @@ class RolloutFlow(FlowSpec):
         from flows.deployment import roll_out
         from flows.parameters import shares
 
-        self.outcome = roll_out(self.version, shares(self.steps))
+        self.outcome = roll_out(self.version, shares(self.steps) if self.steps else None, self.again)
         current.card.extend(rollout_card(self.outcome))
         self.next(self.end)
 

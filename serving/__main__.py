@@ -1,4 +1,4 @@
-"""Command line of the local runtime: ``python -m serving up MANIFEST | down | status``."""
+"""Command line of the local runtime: ``python -m serving up MANIFEST | down | status | rollout``."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from serving import manifest, runtime
 from serving.components import StateError
 from serving.gateway import GatewayError
 from serving.ports import PortTakenError
+from serving.rollout import RolloutError, rollout
 from serving.settings import ServingSettings
 from serving.status import status
 from serving.supervision import SupervisionError
@@ -24,11 +25,16 @@ EXPECTED = (
     runtime.RuntimeFailure,
     GatewayError,
     PortTakenError,
+    RolloutError,
     StateError,
     SupervisionError,
     TritonInstallationError,
 )
 """Errors whose message tells a person what to do, so that a traceback would only hide it."""
+
+
+TAKEN_BACK = 2
+"""Exit status of a rollout that ended with the champion."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,13 +45,18 @@ def main(arguments: list[str] | None = None) -> int:
     up.add_argument("manifest", type=Path)
     commands.add_parser("down", help="stop everything that was started")
     commands.add_parser("status", help="show predictors, weights, health and counters as JSON")
+    roll = commands.add_parser("rollout", help="promote a version or take it back; status 2: taken back")
+    roll.add_argument("--version", required=True, help="its model repository is below home/models")
+    roll.add_argument("--model", help="name of the model; RENTALS_MODEL_NAME by default")
+    roll.add_argument("--steps", type=_steps, help="such as 5,25,100; RENTALS_ROLLOUT_STEPS by default")
+    roll.add_argument("--again", action="store_true", help="try a version that was rolled back before")
     options = parser.parse_args(arguments)
     try:
         settings = ServingSettings()
     except ValidationError as error:
         return _fail("; ".join(map(_wrong_setting, error.errors())))
     try:
-        _run(options, settings)
+        return _run(options, settings)
     except EXPECTED as error:
         return _fail(str(error))
     except OSError as error:
@@ -53,17 +64,27 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"{error.filename or settings.home}: {error.strerror or error}: {remedy}")
     except KeyboardInterrupt:
         return _fail("interrupted: `python -m serving down` stops what was started")
-    return 0
 
 
-def _run(options: argparse.Namespace, settings: ServingSettings) -> None:
+def _run(options: argparse.Namespace, settings: ServingSettings) -> int:
     if options.command == "up":
         state = runtime.apply(manifest.load(options.manifest), settings)
         sys.stdout.write(f"API      {state.api_url}\ngateway  {state.gateway_url}\n")
     elif options.command == "down":
         runtime.down(settings)
+    elif options.command == "rollout":
+        if options.model:
+            settings = settings.model_copy(update={"model_name": options.model})
+        outcome = rollout(options.version, settings, options.steps, again=options.again)
+        sys.stdout.write(json.dumps(asdict(outcome), indent=2) + "\n")
+        return 0 if outcome.promoted else TAKEN_BACK
     else:
         sys.stdout.write(json.dumps(asdict(status(settings)), indent=2) + "\n")
+    return 0
+
+
+def _steps(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
 
 
 def _wrong_setting(fault: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Every decision of a rollout, written before it is acted upon."""
+"""Every decision of a rollout, written before it is acted upon: what a killed rollout resumes from."""
 
 import json
 import sqlite3
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 _TABLE = """
@@ -14,6 +15,22 @@ CREATE TABLE IF NOT EXISTS decisions (
     share INTEGER NOT NULL, action TEXT NOT NULL, reasons TEXT NOT NULL, figures TEXT NOT NULL
 )
 """
+
+
+class Action(StrEnum):
+    """What a rollout does next."""
+
+    START = "start"
+    """Give the canary its share."""
+
+    PROMOTE = "promote"
+    """Give it all the traffic."""
+
+    ROLLBACK = "rollback"
+    """Take it back, for good."""
+
+    INTERRUPT = "interrupt"
+    """Take it back, because somebody stopped the rollout; nothing was found against it."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +43,7 @@ class LoggedDecision:
     share: int
     """Percent of the traffic which the canary had, or gets when the action is ``start``."""
 
-    action: str
-    """``start``, ``promote`` or ``rollback``."""
-
+    action: Action
     reasons: list[str]
     figures: dict[str, float]
 
@@ -47,7 +62,7 @@ class DecisionLog:
         champion: str,
         canary: str,
         share: int,
-        action: str,
+        action: Action,
         reasons: list[str],
         figures: dict[str, float] | None = None,
     ) -> None:
@@ -72,11 +87,21 @@ class DecisionLog:
         return [
             LoggedDecision(
                 datetime.fromisoformat(at),
-                *(champion, canary, share, action),
+                *(champion, canary, share, Action(action)),
                 *(json.loads(reasons), json.loads(figures)),
             )
             for at, champion, canary, share, action, reasons, figures in rows
         ]
+
+    def last(self) -> LoggedDecision | None:
+        """The latest decision, None before the first."""
+        decisions = self.read()
+        return decisions[-1] if decisions else None
+
+    def rolled_back(self, canary: str) -> LoggedDecision | None:
+        """The latest decision by which ``canary`` was taken back for good, if there is one."""
+        against = [one for one in self.read() if one.canary == canary and one.action is Action.ROLLBACK]
+        return against[-1] if against else None
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

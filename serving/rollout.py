@@ -7,22 +7,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from serving import components, runtime
 from serving.arms import ArmReader, prediction_log_reader
 from serving.components import RuntimeState
 from serving.decision import Decision, Verdict, decide
-from serving.decision_log import DecisionLog
+from serving.decision_log import Action, DecisionLog, LoggedDecision
 from serving.gateway import PredictorStats
 from serving.manifest import render
-from serving.seldon import FULL_TRAFFIC
+from serving.seldon import FULL_TRAFFIC, SeldonDeployment
 from serving.settings import DecisionThresholds, ServingSettings
 from serving.triton import predictor_name
-
-DEFAULT_STEPS = (10, FULL_TRAFFIC)
-"""Percent of the traffic at each step; the last one is the promotion."""
 
 
 class RolloutError(RuntimeError):
@@ -54,26 +51,31 @@ class RolloutOutcome:
 def rollout(
     version: int | str,
     settings: ServingSettings,
-    steps: Sequence[int] = DEFAULT_STEPS,
+    steps: Sequence[int] | None = None,
     thresholds: DecisionThresholds | None = None,
     arms: ArmReader | None = None,
+    again: bool = False,
 ) -> RolloutOutcome:
     """Roll a version of the model out and return how that ended.
 
-    The first predictor of the applied manifest is the champion. A canary that an interrupted rollout has left
-    behind is replaced. Whatever interrupts this one takes its canary back.
+    The first predictor of the applied manifest is the champion. Ctrl-C and SIGTERM take the canary back. A
+    rollout that was killed goes on where it was, by its last decision, when the same version is rolled out
+    again; another version takes the place of a canary that was left behind.
 
     Args:
         version: its model repository exists (``serving.triton.write_repository``).
         settings: where and how is served.
-        steps: growing percentages, the last one 100.
+        steps: growing percentages, the last one 100; those of the settings by default.
         thresholds: when to promote and when to roll back.
         arms: what was seen of both predictors; out of the prediction log by default.
+        again: roll out a version that was rolled back before.
 
     Raises:
-        RolloutError: nothing is served, the version is the champion, or another rollout is running.
+        RolloutError: nothing is served, the version is the champion or was rolled back before, or another
+            rollout is running.
         ManifestError: there is no model repository of the version, or its model is damaged.
     """
+    steps = settings.rollout_steps if steps is None else steps
     _check_steps(steps)
     with _exclusive(settings), _interruptible():
         return _Rollout(
@@ -81,12 +83,18 @@ def rollout(
             settings,
             (thresholds or DecisionThresholds()).of_steps(max(1, len(steps) - 1)),
             arms or prediction_log_reader(settings),
+            again,
         ).run(steps)
 
 
 class _Rollout:
     def __init__(
-        self, canary: str, settings: ServingSettings, thresholds: DecisionThresholds, arms: ArmReader
+        self,
+        canary: str,
+        settings: ServingSettings,
+        thresholds: DecisionThresholds,
+        arms: ArmReader,
+        again: bool,
     ) -> None:
         deployment = runtime.applied(settings)
         if deployment is None:
@@ -99,75 +107,100 @@ class _Rollout:
         self._shadow = None if shadow == canary else shadow
         self._canary, self._settings, self._thresholds, self._arms = canary, settings, thresholds, arms
         self._log = DecisionLog(settings.run / "decisions.db")
-        self._share = 0
+        self._pending = self._unfinished(deployment)
+        against = self._log.rolled_back(canary)
+        if against and not self._pending and not again:
+            raise RolloutError(
+                f"{canary} was rolled back at {against.at:%Y-%m-%d %H:%M} ({'; '.join(against.reasons)}): "
+                "roll out another version, or say that this one is to be tried again (--again)"
+            )
+        self._share = self._pending.share if self._pending else 0
+        self._measured: float | None = None
+
+    def _unfinished(self, deployment: SeldonDeployment) -> LoggedDecision | None:
+        """The last decision of a rollout of this canary that was killed while both had traffic."""
+        last = self._log.last()
+        same = last and (last.champion, last.canary) == (self._champion, self._canary)
+        return last if same and set(deployment.weights) == {self._champion, self._canary} else None
 
     def run(self, steps: Sequence[int]) -> RolloutOutcome:
-        decision = Decision(Verdict.PROMOTE, ["no step asked for a comparison"], {})
-        measured = None
+        """Go through the steps that are left."""
+        pending, decision = self._pending, Decision(Verdict.PROMOTE, ["no step asked for a comparison"], {})
+        if pending and pending.action is not Action.START:
+            verdict = Verdict.PROMOTE if pending.action is Action.PROMOTE else Verdict.ROLLBACK
+            return self._act(Decision(verdict, pending.reasons, pending.figures), pending.action)
         try:
-            for share in steps:
-                if share == FULL_TRAFFIC:
-                    break
-                self._share = share
-                self._record("start", share, Decision(Verdict.HOLD, [f"{share} % of the traffic"], {}))
+            for share in steps[:-1]:
+                if pending and share < pending.share:
+                    continue
                 try:
-                    state = self._apply({self._champion: FULL_TRAFFIC - share, self._canary: share})
+                    decision = self._judge(share)
                 except runtime.RuntimeFailure as failure:
                     decision = Decision(Verdict.ROLLBACK, [str(failure)], {})
-                    return self._take_back(decision, measured)
-                decision, measured = self._judge(state)
                 if decision.verdict is Verdict.ROLLBACK:
-                    return self._take_back(decision, measured)
-            self._record("promote", self._share, decision)
-            self._apply({self._canary: FULL_TRAFFIC})
-            return self._outcome(True, decision, measured)
+                    return self._decide(decision, Action.ROLLBACK)
+            return self._decide(decision, Action.PROMOTE)
         except BaseException as error:
             if self._share:
                 cause = f"interrupted: {type(error).__name__}: {error}"
-                self._take_back(Decision(Verdict.ROLLBACK, [cause], {}), measured)
+                self._decide(Decision(Verdict.ROLLBACK, [cause], {}), Action.INTERRUPT)
             raise
 
-    def _judge(self, state: RuntimeState) -> tuple[Decision, float | None]:
-        """Wait until the canary has proven itself or has failed; late is failed."""
-        since = datetime.now(UTC)
+    def _judge(self, share: int) -> Decision:
+        """Give the canary its share, and wait until it has proven itself or has failed; late is failed."""
+        since = self._begin(share)
+        state = self._apply({self._champion: FULL_TRAFFIC - share, self._canary: share})
         gateway = runtime.open_gateway(state, self._settings)
         names = (self._champion, self._canary)
         before = gateway.stats(names)
-        deadline = time.monotonic() + self._settings.rollout_seconds
+        deadline = since + timedelta(seconds=self._settings.rollout_seconds)
         while True:
             champion, canary = self._arms(*names, since)
             decision = decide(champion, canary, self._thresholds)
-            if decision.verdict is Verdict.HOLD and time.monotonic() > deadline:
+            if decision.verdict is Verdict.HOLD and datetime.now(UTC) > deadline:
                 late = f"not proven within {self._settings.rollout_seconds:g} s: " + "; ".join(
                     decision.reasons
                 )
                 decision = Decision(Verdict.ROLLBACK, [late], decision.figures)
             if decision.verdict is not Verdict.HOLD:
                 decision.figures["canary_failed_answers"] = canary.errors
-                return decision, _measured_share(before, gateway.stats(names), *names)
+                self._measured = _measured_share(before, gateway.stats(names), *names)
+                return decision
             time.sleep(self._settings.rollout_poll_seconds)
 
-    def _take_back(self, decision: Decision, measured: float | None) -> RolloutOutcome:
-        self._record("rollback", self._share, decision)
-        self._apply({self._champion: FULL_TRAFFIC})
-        return self._outcome(False, decision, measured)
+    def _begin(self, share: int) -> datetime:
+        """Write the step down, or take up the one that was killed; return the time from which it counts."""
+        self._share, pending, self._pending = share, self._pending, None
+        deployment = runtime.applied(self._settings)
+        if pending and deployment and deployment.weights.get(self._canary) == pending.share == share:
+            return pending.at
+        self._record(Action.START, Decision(Verdict.HOLD, [f"{share} % of the traffic"], {}))
+        return datetime.now(UTC)
+
+    def _decide(self, decision: Decision, action: Action) -> RolloutOutcome:
+        self._record(action, decision)
+        return self._act(decision, action)
+
+    def _act(self, decision: Decision, action: Action) -> RolloutOutcome:
+        winner = self._canary if action is Action.PROMOTE else self._champion
+        self._apply({winner: FULL_TRAFFIC})
+        return RolloutOutcome(
+            promoted=winner == self._canary,
+            version=self._canary.removeprefix("v"),
+            champion=winner,
+            requested_share=self._share / FULL_TRAFFIC if self._share else None,
+            measured_share=self._measured,
+            failed_answers=int(decision.figures.get("canary_failed_answers", 0)),
+            reasons=decision.reasons,
+            figures=decision.figures,
+        )
 
     def _apply(self, weights: Mapping[str, int]) -> RuntimeState:
         return runtime.apply(render(weights, self._settings, self._shadow), self._settings)
 
-    def _record(self, action: str, share: int, decision: Decision) -> None:
-        self._log.append(self._champion, self._canary, share, action, decision.reasons, decision.figures)
-
-    def _outcome(self, promoted: bool, decision: Decision, measured: float | None) -> RolloutOutcome:
-        return RolloutOutcome(
-            promoted=promoted,
-            version=self._canary.removeprefix("v"),
-            champion=self._canary if promoted else self._champion,
-            requested_share=self._share / FULL_TRAFFIC if self._share else None,
-            measured_share=measured,
-            failed_answers=int(decision.figures.get("canary_failed_answers", 0)),
-            reasons=decision.reasons,
-            figures=decision.figures,
+    def _record(self, action: Action, decision: Decision) -> None:
+        self._log.append(
+            self._champion, self._canary, self._share, action, decision.reasons, decision.figures
         )
 
 

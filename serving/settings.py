@@ -80,6 +80,9 @@ class ServingSettings(BaseSettings):
     rental_cache_seconds: float = Field(60, ge=0)
     """How long the API keeps a rental's features, which describe the items of an answer."""
 
+    rollout_steps: tuple[int, ...] = (1, 5, 25, 50, 100)
+    """Percent of the traffic at each step of a rollout, the last one being the promotion."""
+
     rollout_seconds: float = Field(600, gt=0)
     """Longest life of one rollout step; a canary that has not proven itself by then is rolled back."""
 

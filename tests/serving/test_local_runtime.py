@@ -7,6 +7,8 @@ import random
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -43,6 +45,7 @@ from serving.triton import write_repository
 
 MODEL_PATH = "/seldon/rentals/rentals/v2/models/rental-recommender"
 pytestmark = pytest.mark.slow
+CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE = 60
 """Seconds until something that must happen counts as not happening."""
 
@@ -515,7 +518,7 @@ def test_an_interrupted_rollout_takes_its_canary_back(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rollout(4, served, arms=interrupted)
+        rollout(4, served, arms=interrupted, again=True)
 
     deployment = runtime.applied(served)
     assert deployment is not None and deployment.weights == {"v3": 100}
@@ -534,7 +537,7 @@ def test_a_terminated_rollout_takes_its_canary_back(
     former = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with pytest.raises(SystemExit):
-            rollout(4, served.model_copy(update={"rollout_seconds": 2}), arms=terminated)
+            rollout(4, served.model_copy(update={"rollout_seconds": 2}), arms=terminated, again=True)
         assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, None)
     finally:
         signal.signal(signal.SIGTERM, former)
@@ -557,9 +560,32 @@ def test_a_decision_is_written_before_it_is_acted_upon(
 
     monkeypatch.setattr(runtime, "apply", watched)
     thresholds = DecisionThresholds(minimum_requests=100)
-    rollout(4, served, (10, 50, 100), thresholds, arms=lambda *_: (Arm(900, 0), Arm(100, 0)))
+    rollout(4, served, (10, 50, 100), thresholds, arms=lambda *_: (Arm(900, 0), Arm(100, 0)), again=True)
 
     assert logged == ["start", "start", "promote"]
+
+
+def test_a_rollout_that_is_killed_goes_on_where_it_was(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 100})
+    log = DecisionLog(served.run / "decisions.db")
+    decided = len(log.read())
+    users = [f"user-{number}" for number in range(300)]
+    command = [sys.executable, "-m", "serving", "rollout", "--version=4", "--steps=20,60,100", "--again"]
+    environment = os.environ | {"RENTALS_HOME": str(served.home)}
+    process = subprocess.Popen(command, env=environment, cwd=CHECKOUT)
+    eventually(lambda: set(predictors_of(state, users)) == {"v3", "v4"})
+    process.kill()
+    process.wait()
+    assert set(predictors_of(state, users)) == {"v3", "v4"}, "nobody took the canary back"
+
+    thresholds = DecisionThresholds(minimum_requests=100)
+    outcome = rollout(4, served, (20, 60, 100), thresholds, arms=lambda *_: (Arm(900, 0), Arm(100, 0)))
+
+    assert outcome.promoted and set(predictors_of(state, users)) == {"v4"}
+    steps = [(entry.action, entry.share) for entry in log.read()[decided:]]
+    assert steps == [("start", 20), ("start", 60), ("promote", 60)]
 
 
 def test_a_runtime_whose_supervisor_died_is_taken_up_again(
@@ -594,6 +620,11 @@ def test_the_command_line_brings_it_up_shows_it_and_brings_it_down(
     assert "http://127.0.0.1:" in capsys.readouterr().out
     assert main(["status"]) == 0
     assert json.loads(capsys.readouterr().out)["running"]
+    monkeypatch.setenv("RENTALS_ROLLOUT_SECONDS", "0.2")
+    assert main(["rollout", "--version", "4", "--steps", "10,100", "--again"]) == 2
+    assert "not proven within 0.2 s" in json.loads(capsys.readouterr().out)["reasons"][0]
+    assert main(["rollout", "--version", "4", "--steps", "10,100"]) == 1
+    assert "v4 was rolled back" in capsys.readouterr().err
     assert main(["down"]) == 0
     assert not find_marked(served.home)
     assert main(["status"]) == 0
