@@ -53,14 +53,13 @@ def roll_out(version: int, steps: tuple[int, ...] | None = None, again: bool = F
     """
     from models.card import approval
     from models.registry import CHALLENGER, Registry
-    from serving import runtime
-    from serving.rollout import RolloutOutcome, rollout
+    from serving.rollout import RolloutOutcome, backend_of, rollout
     from serving.settings import ServingSettings
 
     settings, registry = ServingSettings(), Registry()
     registry.card(version)
     predictor = stage(version)
-    deployment = runtime.applied(settings)
+    deployment = backend_of(settings).applied()
     if deployment and deployment.weights == {predictor: 100}:
         # A rollout was killed after its promotion at the gateway: only the registry does not know yet.
         outcome = RolloutOutcome(True, str(version), predictor, None, None, 0, ["all traffic is its already"])

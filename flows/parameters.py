@@ -46,15 +46,15 @@ def moment(text: str, name: str) -> pd.Timestamp | None:
 
 
 def shares(text: str) -> tuple[int, ...]:
-    """Read rising shares of traffic in percent, such as ``1,10,100``.
+    """Read rising shares of traffic in percent, such as ``1,10,100``; 0 stands for a shadow.
 
     Raises:
-        ParameterError: they are not whole numbers from 1 to 100 which rise and end at 100.
+        ParameterError: they are not whole numbers from 0 to 100 which rise and end at 100.
     """
     parts = text.replace(" ", "").split(",")
     steps = tuple(int(part) for part in parts if part.isdigit())
-    rises = all(first < second for first, second in pairwise((0, *steps)))
-    if len(steps) != len(parts) or not rises or steps[-1] != 100:
+    rises = all(first < second for first, second in pairwise(steps))
+    if not steps or len(steps) != len(parts) or not rises or steps[-1] != 100:
         raise ParameterError(f"--steps is {text!r}: give whole percents that rise to 100, such as 10,100")
     return steps
 

@@ -11,8 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from serving import manifest, runtime
+from serving.backend import ChangedByOthersError, NotAppliedError
 from serving.components import StateError
 from serving.gateway import GatewayError
+from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
 from serving.rollout import RolloutError, rollout
 from serving.settings import ServingSettings
@@ -21,6 +23,9 @@ from serving.supervision import SupervisionError
 from serving.triton_server import TritonInstallationError
 
 EXPECTED = (
+    ChangedByOthersError,
+    ClusterError,
+    NotAppliedError,
     manifest.ManifestError,
     runtime.RuntimeFailure,
     GatewayError,

@@ -1,6 +1,6 @@
-"""What was seen of the champion and the canary, out of the prediction log and the feedback."""
+"""What was seen of the champion and the canary: by the prediction log and the feedback, or by the gateway."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 
 from monitoring.prediction_log import read_feedback, read_predictions
 from serving.decision import Arm
+from serving.gateway import PredictorStats
 from serving.settings import ServingSettings
 
 ArmReader = Callable[[str, str, datetime], tuple[Arm, Arm]]
@@ -31,13 +32,32 @@ def prediction_log_reader(settings: ServingSettings) -> ArmReader:
     return read
 
 
+def gateway_reader(stats: Callable[[tuple[str, ...]], Mapping[str, PredictorStats]]) -> ArmReader:
+    """Return a reader of what Envoy counts from the first look on; latencies are of all that it counted."""
+    first: dict[str, PredictorStats] = {}
+
+    def read(champion: str, canary: str, _: datetime) -> tuple[Arm, Arm]:
+        now = stats((champion, canary))
+        first.update({name: one for name, one in now.items() if name not in first})
+        return tuple(  # type: ignore[return-value]
+            Arm(
+                requests=now[name].requests - first[name].requests,
+                errors=now[name].errors - first[name].errors,
+                latency_p95_ms=now[name].latency_p95_ms,
+            )
+            for name in (champion, canary)
+        )
+
+    return read
+
+
 def _arm(predictions: pd.DataFrame, liked: "pd.Series[str]") -> Arm:
     proper = predictions[predictions["ok"].astype(bool)]
     ratings = [np.asarray(values, dtype=float) for values in proper["predicted_ratings"]]
     return Arm(
         requests=len(predictions),
         errors=len(predictions) - len(proper),
-        latencies_ms=proper["latency_ms"].tolist(),
+        latency_p95_ms=float(np.percentile(proper["latency_ms"], 95)) if len(proper) else None,
         predicted_ratings=np.concatenate(ratings).tolist() if ratings else [],
         hits=int(proper["request_id"].isin(liked).sum()),
         trials=len(proper),

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import log
 
-import numpy as np
 from scipy import stats
 
 from serving.evidence import log_evidence
@@ -29,8 +28,8 @@ class Arm:
     errors: int
     """Attempts that gave no answer which could be shown."""
 
-    latencies_ms: list[float] = field(default_factory=list)
-    """Latency of each proper answer."""
+    latency_p95_ms: float | None = None
+    """95th percentile of the latencies of proper answers; None where there are none."""
 
     predicted_ratings: list[float] = field(default_factory=list)
     """Predicted ratings of the recommended rentals (1..5)."""
@@ -88,8 +87,8 @@ def _figures(champion: Arm, canary: Arm) -> dict[str, float]:
     for name, arm in (("champion", champion), ("canary", canary)):
         if arm.requests:
             figures[f"{name}_error_share"] = arm.errors / arm.requests
-        if arm.latencies_ms:
-            figures[f"{name}_latency_p95_ms"] = float(np.percentile(arm.latencies_ms, 95))
+        if arm.latency_p95_ms is not None:
+            figures[f"{name}_latency_p95_ms"] = arm.latency_p95_ms
         if arm.trials:
             figures[f"{name}_reward_share"] = arm.hits / arm.trials
     if champion.requests and canary.requests:

@@ -152,6 +152,19 @@ def check(document: dict[str, Any], source: str) -> SeldonDeployment:
     return deployment
 
 
+def known_part(document: dict[str, Any], source: str) -> SeldonDeployment:
+    """Return the typed deployment of a document with more fields than ours, such as a cluster's own object.
+
+    Raises:
+        ManifestError: what is known of it breaks a rule.
+    """
+    try:
+        SeldonDeployment.model_validate(document)
+    except ValidationError as error:
+        document = _without_unknown(document, error)
+    return check(document, source)
+
+
 def _without_unknown(document: dict[str, Any], error: ValidationError) -> dict[str, Any]:
     """The document less its unknown fields, so that the rules can be checked as well."""
     known = copy.deepcopy(document)

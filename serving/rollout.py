@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-from serving import components, runtime
-from serving.arms import ArmReader, prediction_log_reader
-from serving.components import RuntimeState
+from serving.arms import ArmReader
+from serving.backend import Backend, ChangedByOthersError, LocalBackend, NotAppliedError
 from serving.decision import Decision, Verdict, decide
 from serving.decision_log import Action, DecisionLog, LoggedDecision
-from serving.gateway import PredictorStats
-from serving.manifest import render
+from serving.kubernetes import KubernetesBackend
 from serving.seldon import FULL_TRAFFIC, SeldonDeployment
 from serving.settings import DecisionThresholds, ServingSettings
 from serving.triton import predictor_name
@@ -55,6 +53,7 @@ def rollout(
     thresholds: DecisionThresholds | None = None,
     arms: ArmReader | None = None,
     again: bool = False,
+    backend: Backend | None = None,
 ) -> RolloutOutcome:
     """Roll a version of the model out and return how that ended.
 
@@ -63,28 +62,38 @@ def rollout(
     again; another version takes the place of a canary that was left behind.
 
     Args:
-        version: its model repository exists (``serving.triton.write_repository``).
+        version: its model repository is where the backend finds it (``serving.triton.write_repository``).
         settings: where and how is served.
-        steps: growing percentages, the last one 100; those of the settings by default.
+        steps: growing percentages, the last one 100; those of the settings by default. At 0 the canary is a
+            shadow, which gets a copy of the traffic and answers nobody.
         thresholds: when to promote and when to roll back.
-        arms: what was seen of both predictors; out of the prediction log by default.
+        arms: what was seen of both predictors; what the backend sees by default.
         again: roll out a version that was rolled back before.
+        backend: where the model is served; that of the settings by default.
 
     Raises:
         RolloutError: nothing is served, the version is the champion or was rolled back before, or another
             rollout is running.
+        ChangedByOthersError: somebody else changed the weights meanwhile; they were left as they are.
         ManifestError: there is no model repository of the version, or its model is damaged.
     """
     steps = settings.rollout_steps if steps is None else steps
     _check_steps(steps)
+    backend = backend or backend_of(settings)
     with _exclusive(settings), _interruptible():
         return _Rollout(
             predictor_name(version),
             settings,
             (thresholds or DecisionThresholds()).of_steps(max(1, len(steps) - 1)),
-            arms or prediction_log_reader(settings),
+            arms,
+            backend,
             again,
         ).run(steps)
+
+
+def backend_of(settings: ServingSettings) -> Backend:
+    """Return the place where rollouts act, as the settings say."""
+    return LocalBackend(settings) if settings.rollout_backend == "local" else KubernetesBackend(settings)
 
 
 class _Rollout:
@@ -93,35 +102,38 @@ class _Rollout:
         canary: str,
         settings: ServingSettings,
         thresholds: DecisionThresholds,
-        arms: ArmReader,
+        arms: ArmReader | None,
+        backend: Backend,
         again: bool,
     ) -> None:
-        deployment = runtime.applied(settings)
+        deployment = backend.applied()
         if deployment is None:
             raise RolloutError("nothing is served: apply a manifest with the champion first")
         self._champion = deployment.live[0].name
         if canary == self._champion:
             raise RolloutError(f"{canary} is the champion already: name another version")
-        components.check_served(render({canary: FULL_TRAFFIC}, settings), settings)
-        shadow = deployment.shadow.name if deployment.shadow else None
-        self._shadow = None if shadow == canary else shadow
+        backend.check(canary)
+        self._backend = backend
         self._canary, self._settings, self._thresholds, self._arms = canary, settings, thresholds, arms
         self._log = DecisionLog(settings.run / "decisions.db")
         self._pending = self._unfinished(deployment)
+        last, shadow = self._log.last(), deployment.shadow.name if deployment.shadow else None
+        # A canary that a killed rollout has left behind as a shadow is nobody's.
+        self._shadow = None if last and shadow == last.canary else shadow
         against = self._log.rolled_back(canary)
         if against and not self._pending and not again:
             raise RolloutError(
                 f"{canary} was rolled back at {against.at:%Y-%m-%d %H:%M} ({'; '.join(against.reasons)}): "
                 "roll out another version, or say that this one is to be tried again (--again)"
             )
-        self._share = self._pending.share if self._pending else 0
+        self._share = self._pending.share if self._pending else None
         self._measured: float | None = None
 
     def _unfinished(self, deployment: SeldonDeployment) -> LoggedDecision | None:
         """The last decision of a rollout of this canary that was killed while both had traffic."""
         last = self._log.last()
         same = last and (last.champion, last.canary) == (self._champion, self._canary)
-        return last if same and set(deployment.weights) == {self._champion, self._canary} else None
+        return last if same and _share_of(self._canary, deployment) is not None else None
 
     def run(self, steps: Sequence[int]) -> RolloutOutcome:
         """Go through the steps that are left."""
@@ -135,13 +147,15 @@ class _Rollout:
                     continue
                 try:
                     decision = self._judge(share)
-                except runtime.RuntimeFailure as failure:
+                except NotAppliedError as failure:
                     decision = Decision(Verdict.ROLLBACK, [str(failure)], {})
                 if decision.verdict is Verdict.ROLLBACK:
                     return self._decide(decision, Action.ROLLBACK)
             return self._decide(decision, Action.PROMOTE)
+        except ChangedByOthersError:
+            raise
         except BaseException as error:
-            if self._share:
+            if self._share is not None:
                 cause = f"interrupted: {type(error).__name__}: {error}"
                 self._decide(Decision(Verdict.ROLLBACK, [cause], {}), Action.INTERRUPT)
             raise
@@ -149,13 +163,13 @@ class _Rollout:
     def _judge(self, share: int) -> Decision:
         """Give the canary its share, and wait until it has proven itself or has failed; late is failed."""
         since = self._begin(share)
-        state = self._apply({self._champion: FULL_TRAFFIC - share, self._canary: share})
-        gateway = runtime.open_gateway(state, self._settings)
+        self._apply({self._champion: FULL_TRAFFIC - share, self._canary: share})
         names = (self._champion, self._canary)
-        before = gateway.stats(names)
+        before = self._backend.requests(names)
+        arms = self._arms or self._backend.arms(share)
         deadline = since + timedelta(seconds=self._settings.rollout_seconds)
         while True:
-            champion, canary = self._arms(*names, since)
+            champion, canary = arms(*names, since)
             decision = decide(champion, canary, self._thresholds)
             if decision.verdict is Verdict.HOLD and datetime.now(UTC) > deadline:
                 late = f"not proven within {self._settings.rollout_seconds:g} s: " + "; ".join(
@@ -164,15 +178,15 @@ class _Rollout:
                 decision = Decision(Verdict.ROLLBACK, [late], decision.figures)
             if decision.verdict is not Verdict.HOLD:
                 decision.figures["canary_failed_answers"] = canary.errors
-                self._measured = _measured_share(before, gateway.stats(names), *names)
+                self._measured = _measured_share(before, self._backend.requests(names), *names)
                 return decision
             time.sleep(self._settings.rollout_poll_seconds)
 
     def _begin(self, share: int) -> datetime:
         """Write the step down, or take up the one that was killed; return the time from which it counts."""
         self._share, pending, self._pending = share, self._pending, None
-        deployment = runtime.applied(self._settings)
-        if pending and deployment and deployment.weights.get(self._canary) == pending.share == share:
+        deployment = self._backend.applied()
+        if pending and deployment and _share_of(self._canary, deployment) == pending.share == share:
             return pending.at
         self._record(Action.START, Decision(Verdict.HOLD, [f"{share} % of the traffic"], {}))
         return datetime.now(UTC)
@@ -195,28 +209,35 @@ class _Rollout:
             figures=decision.figures,
         )
 
-    def _apply(self, weights: Mapping[str, int]) -> RuntimeState:
-        return runtime.apply(render(weights, self._settings, self._shadow), self._settings)
+    def _apply(self, weights: dict[str, int]) -> None:
+        """Put the weights in force; a shadow that others have set stays, but while the canary is one."""
+        others = {self._shadow: 0} if self._shadow and 0 not in weights.values() else {}
+        self._backend.apply(weights | others)
 
     def _record(self, action: Action, decision: Decision) -> None:
         self._log.append(
-            self._champion, self._canary, self._share, action, decision.reasons, decision.figures
+            self._champion, self._canary, self._share or 0, action, decision.reasons, decision.figures
         )
 
 
+def _share_of(canary: str, deployment: SeldonDeployment) -> int | None:
+    """The canary's percent of the traffic, 0 for a shadow, None where it is not served."""
+    return {one.name: one.traffic for one in deployment.spec.predictors}.get(canary)
+
+
 def _measured_share(
-    before: Mapping[str, PredictorStats], after: Mapping[str, PredictorStats], champion: str, canary: str
+    before: Mapping[str, int], after: Mapping[str, int], champion: str, canary: str
 ) -> float | None:
-    counted = {name: after[name].weighted - before[name].weighted for name in (champion, canary)}
+    counted = {name: after[name] - before[name] for name in (champion, canary)}
     total = sum(counted.values())
     return counted[canary] / total if total else None
 
 
 def _check_steps(steps: Sequence[int]) -> None:
     growing = all(low < high for low, high in pairwise(steps))
-    if not steps or not growing or steps[0] < 1 or steps[-1] != FULL_TRAFFIC:
+    if not steps or not growing or steps[0] < 0 or steps[-1] != FULL_TRAFFIC:
         raise RolloutError(
-            f"steps {tuple(steps)} must grow from 1 or more to {FULL_TRAFFIC}, such as (10, 100)"
+            f"steps {tuple(steps)} must grow from 0 or more to {FULL_TRAFFIC}, such as (10, 100)"
         )
 
 

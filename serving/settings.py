@@ -1,7 +1,7 @@
 """Settings of serving, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -80,8 +80,11 @@ class ServingSettings(BaseSettings):
     rental_cache_seconds: float = Field(60, ge=0)
     """How long the API keeps a rental's features, which describe the items of an answer."""
 
-    rollout_steps: tuple[int, ...] = (1, 5, 25, 50, 100)
-    """Percent of the traffic at each step of a rollout, the last one being the promotion."""
+    rollout_steps: tuple[int, ...] = (0, 1, 5, 25, 50, 100)
+    """Percent of the traffic at each step of a rollout: 0 for a copy of it, the last one to promote."""
+
+    rollout_backend: Literal["local", "kubernetes"] = "local"
+    """Where a rollout acts: the runtime of this machine, or a cluster (``RENTALS_KUBERNETES_…``)."""
 
     rollout_seconds: float = Field(600, gt=0)
     """Longest life of one rollout step; a canary that has not proven itself by then is rolled back."""

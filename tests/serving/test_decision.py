@@ -14,7 +14,7 @@ def healthy(requests: int = 1000, seed: int = 0) -> Arm:
     return Arm(
         requests=requests,
         errors=0,
-        latencies_ms=random.gamma(4, 5, requests).tolist(),
+        latency_p95_ms=float(np.percentile(random.gamma(4, 5, requests), 95)) if requests else None,
         predicted_ratings=random.normal(4, 0.3, requests).tolist(),
         hits=requests // 10,
         trials=requests,
@@ -66,16 +66,16 @@ def test_failures_that_the_champion_has_as_well_do_not_count_against_the_canary(
 
 
 def test_much_slower_answers_end_a_canary() -> None:
-    slow = [value + 100 for value in CHAMPION.latencies_ms]
+    slow = replace(healthy(seed=1), latency_p95_ms=CHAMPION.latency_p95_ms + 100)
 
-    decision = decide(CHAMPION, replace(healthy(seed=1), latencies_ms=slow), THRESHOLDS)
+    decision = decide(CHAMPION, slow, THRESHOLDS)
 
     assert decision.verdict is Verdict.ROLLBACK
     assert "the champion's within" in decision.reasons[0]
 
 
 def test_a_difference_nobody_feels_is_no_reason() -> None:
-    champion, canary = replace(CHAMPION, latencies_ms=[1.0]), replace(healthy(seed=1), latencies_ms=[40.0])
+    champion, canary = replace(CHAMPION, latency_p95_ms=1.0), replace(healthy(seed=1), latency_p95_ms=40.0)
 
     assert decide(champion, canary, THRESHOLDS).verdict is Verdict.PROMOTE
 
@@ -105,7 +105,7 @@ def test_a_champion_without_traffic_is_no_obstacle() -> None:
 
 def test_every_reason_is_named() -> None:
     canary = Arm(
-        requests=200, errors=100, latencies_ms=[500.0], predicted_ratings=[1.0] * 100, hits=0, trials=100
+        requests=200, errors=100, latency_p95_ms=500.0, predicted_ratings=[1.0] * 100, hits=0, trials=100
     )
 
     assert len(decide(CHAMPION, canary, THRESHOLDS).reasons) == 5

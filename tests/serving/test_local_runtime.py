@@ -473,7 +473,7 @@ def test_a_good_canary_is_promoted_and_a_broken_one_taken_back(
     # Latencies say little on a machine that runs everything else as well.
     thresholds = DecisionThresholds(minimum_requests=50, latency_floor_ms=10_000)
     with load(state.api_url) as answers:
-        promoted = rollout(4, served, (25, 100), thresholds)
+        promoted = rollout(4, served, (0, 25, 100), thresholds)
         rolled_back = rollout(5, served, (25, 100), thresholds)
         seen = len(answers)
         eventually(lambda: len(answers) > seen + 20)
@@ -489,6 +489,7 @@ def test_a_good_canary_is_promoted_and_a_broken_one_taken_back(
     assert [predictor.name for predictor in status(served).predictors] == ["v4"]
     decisions = DecisionLog(served.run / "decisions.db").read()
     assert [(entry.canary, entry.action) for entry in decisions] == [
+        ("v4", "start"),
         ("v4", "start"),
         ("v4", "promote"),
         ("v5", "start"),

@@ -1,21 +1,20 @@
 """A rollout that is killed at any moment goes on where it was.
 
-The gateway is stood in for, so that every moment can be tried; test_local_runtime.py has the real one.
+The runtime is stood in for, so that every moment can be tried; test_local_runtime.py has the real one.
 """
 
-from collections.abc import Mapping
 from itertools import count
 
 import pytest
 
-from serving import components, rollout, runtime
+from serving import rollout, runtime
+from serving.backend import LocalBackend
 from serving.decision import Arm
 from serving.decision_log import Action, DecisionLog
-from serving.gateway import PredictorStats
 from serving.manifest import render, save
 from serving.settings import DecisionThresholds, ServingSettings
 
-STEPS = (10, 50, 100)
+STEPS = (0, 10, 50, 100)
 MOMENTS = 12
 """More than what a rollout of these steps writes and applies."""
 
@@ -41,17 +40,12 @@ class World:
         def apply(deployment: object, _: object) -> None:
             self._live()
             save(deployment, runtime.applied_path(settings))  # type: ignore[arg-type]
-            self.history.append(("applied", deployment.weights))  # type: ignore[attr-defined]
-
-        class Gateway:
-            @staticmethod
-            def stats(names: object) -> Mapping[str, PredictorStats]:
-                return {name: PredictorStats(0, 0, 0, None, None, None) for name in ("v3", "v4")}
+            self.history.append(("applied", self.weights))
 
         monkeypatch.setattr(DecisionLog, "append", write)
         monkeypatch.setattr(runtime, "apply", apply)
-        monkeypatch.setattr(runtime, "open_gateway", lambda *_: Gateway)
-        monkeypatch.setattr(components, "check_served", lambda *_: None)
+        monkeypatch.setattr(LocalBackend, "check", lambda *_: None)
+        monkeypatch.setattr(LocalBackend, "requests", lambda *_: {"v3": 0, "v4": 0, "v5": 0})
         save(render({"v3": 100}, settings), runtime.applied_path(settings))
 
     def _live(self) -> None:
@@ -62,7 +56,7 @@ class World:
     def weights(self) -> dict[str, int]:
         deployment = runtime.applied(self.settings)
         assert deployment is not None
-        return deployment.weights
+        return {one.name: one.traffic for one in deployment.spec.predictors}
 
     def run(self, worse_at: int | None, dies_at: int = MOMENTS + 1) -> rollout.RolloutOutcome:
         """Roll version 4 out; it fails at the step ``worse_at``."""
@@ -81,7 +75,7 @@ def world(settings: ServingSettings, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(settings, monkeypatch)
 
 
-@pytest.mark.parametrize("worse_at", [None, 10, 50])
+@pytest.mark.parametrize("worse_at", [None, 0, 10, 50])
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_whenever_it_is_killed_it_ends_as_it_would_have(
     world: World, moment: int, worse_at: int | None
@@ -158,7 +152,7 @@ def test_a_rollout_that_a_person_stopped_can_begin_anew(world: World) -> None:
 def test_another_version_takes_the_place_of_a_canary_that_was_left_behind(world: World) -> None:
     with pytest.raises(Killed):
         world.run(worse_at=None, dies_at=2)
-    assert world.weights == {"v3": 90, "v4": 10}
+    assert world.weights == {"v3": 100, "v4": 0}
     world.dies_at = MOMENTS + 1
     thresholds = DecisionThresholds(minimum_requests=100)
     outcome = rollout.rollout(5, world.settings, (100,), thresholds, lambda *_: (Arm(900, 0), Arm(100, 0)))
