@@ -1,18 +1,20 @@
-"""Command line of the local runtime: ``python -m serving up MANIFEST | down | status | rollout``."""
+"""Command line of serving: ``python -m serving up MANIFEST | down | status | …``."""
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from serving import manifest, runtime
+from serving import core2, manifest, runtime
 from serving.backend import ChangedByOthersError, NotAppliedError
 from serving.components import StateError
+from serving.experiment import ExperimentError, report
 from serving.gateway import GatewayError
 from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
@@ -25,6 +27,7 @@ from serving.triton_server import TritonInstallationError
 EXPECTED = (
     ChangedByOthersError,
     ClusterError,
+    ExperimentError,
     NotAppliedError,
     manifest.ManifestError,
     runtime.RuntimeFailure,
@@ -55,6 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     roll.add_argument("--model", help="name of the model; RENTALS_MODEL_NAME by default")
     roll.add_argument("--steps", type=_steps, help="such as 5,25,100; RENTALS_ROLLOUT_STEPS by default")
     roll.add_argument("--again", action="store_true", help="try a version that was rolled back before")
+    test = commands.add_parser("experiment", help="the predictors of the manifest beside each other, as JSON")
+    test.add_argument("--since", type=_time, required=True, help="such as 2026-05-01T12:00, in UTC")
+    other = commands.add_parser("core2", help="the same for Seldon Core 2: Server, Models and Experiments")
+    other.add_argument("manifest", type=Path)
     options = parser.parse_args(arguments)
     try:
         settings = ServingSettings()
@@ -83,9 +90,19 @@ def _run(options: argparse.Namespace, settings: ServingSettings) -> int:
         outcome = rollout(options.version, settings, options.steps, again=options.again)
         sys.stdout.write(json.dumps(asdict(outcome), indent=2) + "\n")
         return 0 if outcome.promoted else TAKEN_BACK
+    elif options.command == "core2":
+        sys.stdout.write(core2.dump(manifest.load(options.manifest), settings))
+    elif options.command == "experiment":
+        reports = [asdict(one) for one in report(settings, options.since)]
+        sys.stdout.write(json.dumps(reports, indent=2) + "\n")
     else:
         sys.stdout.write(json.dumps(asdict(status(settings)), indent=2) + "\n")
     return 0
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _steps(text: str) -> tuple[int, ...]:
