@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Path, Query, Response
+from fastapi import FastAPI, HTTPException, Path, Query, Response, Security
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.convertors import StringConvertor, register_url_convertor
@@ -16,7 +16,9 @@ from feature_repo.stream import inbox
 from feature_repo.stream.events import LONGEST_ID, RatingEvent
 from monitoring.prediction_log import Feedback, PredictionLog
 from serving import problems
+from serving.api_keys import ApiKeys
 from serving.components import load_state
+from serving.metrics import Metrics
 from serving.online_features import FeatureStore, FeaturesUnavailableError, OnlineFeatureReader
 from serving.recommend import Recommendation, Recommender
 from serving.request_limit import RequestLimit
@@ -50,7 +52,8 @@ also with exclude= and only= (rental ids), category= and area=, each as often as
 <li>POST /feedback: request_id, user_id, rental_id, rating (1 to 5, or null for a click)
 <li>POST /v1/events: one rating or a list of them, for the stream: rating_id, user_id, rental_id, rating,
 purpose, size, event_timestamp
-<li><a href="/openapi.json">the whole API as OpenAPI</a>, <a href="/readyz">readiness</a>
+<li><a href="/openapi.json">the whole API as OpenAPI</a>, <a href="/readyz">readiness</a>,
+<a href="/metrics">metrics</a>
 </ul>
 """
 
@@ -154,6 +157,9 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
     app = FastAPI(title="Rental recommendations", lifespan=lifespan, docs_url=None, redoc_url=None)
     problems.install(app)
     app.add_middleware(RequestLimit)
+    metrics = Metrics(log)
+    metrics.install(app)
+    writes = [Security(ApiKeys(settings.api_keys))]
 
     @app.head("/", response_class=HTMLResponse, include_in_schema=False)
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -182,9 +188,11 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
 
     @app.get("/users/{user_id:id}/recommendations")
     async def recommendations(user_id: Identifier, question: Annotated[Question, Query()]) -> Recommendation:
-        return await recommender.recommend(
+        answer = await recommender.recommend(
             user_id, question.k, question.purpose, question.size, question.filters
         )
+        metrics.recommendations.labels(answer.predictor, answer.degraded is not None, answer.cold_start).inc()
+        return answer
 
     @app.get("/users/{user_id:id}/features")
     async def user_features(user_id: Identifier, purpose: Purpose = None) -> dict[str, Any]:
@@ -194,12 +202,12 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
     async def rental_features(rental_id: Identifier) -> dict[str, Any]:
         return {"rental_id": rental_id, "features": (await _available(features.rentals([rental_id])))[0]}
 
-    @app.post("/feedback", status_code=202)
+    @app.post("/feedback", status_code=202, dependencies=writes)
     async def feedback(message: FeedbackMessage) -> dict[str, str]:
         log.feedback(Feedback(**message.model_dump(), timestamp=datetime.now(UTC)))
         return {"status": "accepted"}
 
-    @app.post("/v1/events", status_code=202)
+    @app.post("/v1/events", status_code=202, dependencies=writes)
     def events(message: Events) -> dict[str, int]:
         received = [message] if isinstance(message, RatingEvent) else message
         inbox.publish(feature_settings, [event.model_dump(mode="json") for event in received])

@@ -1,5 +1,6 @@
 """A small Python client of the HTTP API."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -52,8 +53,17 @@ class Recommendations(BaseModel):
 class RecommenderClient:
     """Asks the API; closes its connections as a context manager."""
 
-    def __init__(self, base_url: str, seconds: float = DEFAULT_SECONDS) -> None:
-        self._client = httpx.Client(base_url=base_url, timeout=seconds, trust_env=False)
+    def __init__(self, base_url: str, seconds: float = DEFAULT_SECONDS, api_key: str | None = None) -> None:
+        """Take the address of the API.
+
+        Args:
+            base_url: where it listens.
+            seconds: longest wait for an answer.
+            api_key: what its writing routes ask for; None takes ``RENTALS_API_KEY``, if it is set.
+        """
+        key = api_key or os.environ.get("RENTALS_API_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.Client(base_url=base_url, timeout=seconds, headers=headers, trust_env=False)
 
     def __enter__(self) -> "RecommenderClient":
         return self

@@ -108,6 +108,11 @@ class ServingSettings(BaseSettings):
         return self.home / "models"
 
     @property
+    def api_keys(self) -> Path:
+        """Hashes of the keys of the routes that write; without the file these are open to all."""
+        return self.home / "api-keys"
+
+    @property
     def lake(self) -> Path:
         """Folder of the prediction log."""
         return self.home / "lake"

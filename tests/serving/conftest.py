@@ -1,13 +1,17 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 from onnx import TensorProto, helper
 
 from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_REQUEST_FEATURES
+from serving.api import create_app
+from serving.components import new_state, save_state
 from serving.settings import ServingSettings
 
 CATALOGUE = 20
@@ -143,3 +147,10 @@ def memory_features() -> MemoryFeatures:
 @pytest.fixture(scope="session")
 def exported_recommender(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_recommender(tmp_path_factory.mktemp("recommender") / "model.onnx")
+
+
+@pytest.fixture
+def api(settings: ServingSettings, memory_features: Any) -> Iterator[TestClient]:
+    save_state(new_state(settings), settings)
+    with TestClient(create_app(settings, memory_features), raise_server_exceptions=False) as client:
+        yield client

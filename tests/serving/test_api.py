@@ -1,7 +1,6 @@
 """The API where no predictor is up; with real ones it is tested in test_local_runtime.py."""
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +12,6 @@ from monitoring.prediction_log import read_feedback, read_predictions
 from serving.api import create_app
 from serving.components import new_state, save_state
 from serving.settings import ServingSettings
-
-
-@pytest.fixture
-def api(settings: ServingSettings, memory_features: Any) -> Iterator[TestClient]:
-    save_state(new_state(settings), settings)
-    with TestClient(create_app(settings, memory_features), raise_server_exceptions=False) as client:
-        yield client
 
 
 def problem_of(api: TestClient, status: int, path: str, **arguments: Any) -> str:
