@@ -26,6 +26,9 @@ def main() -> int:
     bench = commands.add_parser("bench-model", help="the recommender on a split in time, beside its rivals")
     bench.add_argument("--data", default="", help="path of the source's file; empty for the generator")
     bench.add_argument("--split", default="", help="first day of the test (YYYY-MM-DD)")
+    brake = commands.add_parser("retraining", help="the trainings that drift started; stop them")
+    brake.add_argument("--stop", metavar="WHY", default="", help="let nothing train until --go")
+    brake.add_argument("--go", action="store_true", help="take a stop back, and forgive what brought nothing")
     arguments = parser.parse_args()
     try:
         if arguments.command == "demo":
@@ -42,6 +45,8 @@ def main() -> int:
             from flows.parameters import day
 
             benchmark(arguments.data, day(arguments.split, "split") or SPLIT)
+        elif arguments.command == "retraining":
+            _retraining(arguments.stop, arguments.go)
         elif arguments.command == "skew":
             return _skew(arguments.since)
         else:
@@ -60,6 +65,22 @@ def _parameter(text: str) -> tuple[str, str]:
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _retraining(stop: str, go: bool) -> None:
+    from flows import retraining
+    from flows.settings import FlowSettings
+
+    settings = FlowSettings()
+    if stop:
+        retraining.stop(settings, stop)
+    if go:
+        retraining.go(settings)
+    for one in retraining.log_of(settings).read():
+        ended = f"{one.outcome}, version {one.version}" if one.version else one.outcome
+        print(f"{one.began_at:%Y-%m-%d %H:%M}  until {one.until:%Y-%m-%d}  {ended}: {one.reason}")
+    if retraining.stop_file(settings).exists():
+        print(f"stopped: {retraining.stop_file(settings).read_text().strip()}")
 
 
 def _skew(since: str) -> int:

@@ -14,6 +14,7 @@ from feature_repo.settings import FeatureSettings
 from flows import deployment
 from flows.ingest import ingest
 from flows.parameters import BASELINES
+from flows.retraining import log_of
 from flows.runs import save_card, start
 from flows.settings import FlowSettings
 from flows.story import Story, story_of
@@ -67,8 +68,10 @@ def _begin(home: Path, dataset: str) -> None:
 
     runtime.down(ServingSettings())
     (home / "demo.json").unlink(missing_ok=True)
-    # The story starts in the past: what later periods brought online must not be known yet.
+    # The story starts in the past: what later periods brought online must not be known yet, nor what they
+    # had trained.
     store.empty(FeatureSettings())
+    log_of(FlowSettings()).clear()
     held = lake.dataset_of(home / "lake")
     if held not in ("", dataset):
         aside = home / "archive" / f"{held}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
@@ -164,14 +167,13 @@ def _drift(summary: Summary, story: Story) -> int | None:
     """Monitor and train again; None where the gate refused what was trained."""
     with summary.stage("drift: monitor, and retrain where something moved") as entry:
         run = start("monitor", until=f"{story.second:%Y-%m-%d}")
-        report, version = run.data.report, run.data.new_version
+        report, version, gate = run.data.report, run.data.new_version, run.data.gate
         summary.drift = {
             "detected": bool(report.drifted),
             "features": report.drifted,
             "report": report.to_dict(),
         }
         entry["features"] = report.drifted
-        gate = run.data.gate
         if not report.drifted:
             print("no drift was found: the canary shows a training by hand instead")
             trained = start("train", until=f"{story.second:%Y-%m-%d}", reason="canary of the demo").data

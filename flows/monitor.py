@@ -8,11 +8,14 @@ class MonitorFlow(FlowSpec):
     """Compare what came after the champion's training with what it was trained on.
 
     1. start: the drift statistics; the card shows what moved.
-    2. act: drift starts the training flow on all data up to now.
+    2. act: drift starts the training on all data up to now, and its rollout, if nothing speaks against it.
     3. end: say what happened.
     """
 
     until = Parameter("until", default="", help="day before which ratings count; empty: as the features")
+    rollout = Parameter(
+        "rollout", type=bool, default=False, help="roll out what the gate lets through; needs traffic"
+    )
 
     @card(type="blank")
     @step
@@ -32,6 +35,7 @@ class MonitorFlow(FlowSpec):
         border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
         settings = FeatureSettings()
         until = day(self.until, "until") or history.as_of(settings)
+        self.last_day = until
         compared = periods(settings, border, until)
         self.report = drift(compared)
         print(self.report.to_text())
@@ -42,25 +46,17 @@ class MonitorFlow(FlowSpec):
     @step
     def act(self):
         """Start the training where something moved."""
-        from flows.runs import start
+        from flows.retraining import retrain
 
-        self.new_version = self.gate = None
+        self.new_version, self.gate, self.conclusion = None, "", "no drift: nothing to do"
         if self.report.drifted:
-            reason = f"drift in {', '.join(self.report.drifted)}"
-            trained = start("train", until=self.until, reason=reason).data
-            self.new_version, self.gate = trained.version, str(trained.gated.decision)
+            done = retrain(self.report.drifted, self.last_day, self.rollout)
+            self.new_version, self.gate, self.conclusion = done.version, done.gate, done.conclusion
         self.next(self.end)
 
     @step
     def end(self):
         """Say what happened."""
-        drifted = f"drift in {', '.join(self.report.drifted)}"
-        if self.new_version:
-            self.conclusion = f"{drifted}: trained version {self.new_version}"
-        elif self.gate:
-            self.conclusion = f"{drifted}: trained again, but there is no new version, the gate {self.gate}"
-        else:
-            self.conclusion = "no drift: nothing to do"
         print(self.conclusion)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -24,3 +24,15 @@ class FlowSettings(BaseSettings):
     catalogue_weeks: int = 104
     """Weekly catalogue snapshots that the ranking loss and the tests see: two years of seasons, and a
     popularity that is at most a week old."""
+
+    retrain_cooldown_days: int = Field(7, ge=0)
+    """Days of new ratings that a training which drift starts must have seen more than the one before it."""
+
+    retrain_daily_budget: int = Field(3, ge=1)
+    """Trainings that drift may start within 24 hours."""
+
+    retrain_patience: int = Field(3, ge=1)
+    """Trainings in a row without a new version after which a person is called and nothing trains any more."""
+
+    alert_url: str = ""
+    """Webhook that is told when a person is needed (JSON with the key ``text``); else standard error."""
