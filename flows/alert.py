@@ -20,6 +20,6 @@ def alert(text: str, url: str) -> None:
         return
     try:
         httpx.post(url, json={"text": text}, timeout=SECONDS).raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         # The address may hold a secret: only what failed is told.
         print(f"ALERT: the webhook did not take this: {type(error).__name__}", file=sys.stderr, flush=True)

@@ -53,18 +53,12 @@ def roll_out(version: int, steps: tuple[int, ...] | None = None, again: bool = F
     """
     from models.card import approval
     from models.registry import CHALLENGER, Registry
-    from serving.rollout import RolloutOutcome, backend_of, rollout
+    from serving.rollout import ended, rollout
     from serving.settings import ServingSettings
 
     settings, registry = ServingSettings(), Registry()
     registry.card(version)
-    predictor = stage(version)
-    deployment = backend_of(settings).applied()
-    if deployment and deployment.weights == {predictor: 100}:
-        # A rollout was killed after its promotion at the gateway: only the registry does not know yet.
-        outcome = RolloutOutcome(True, str(version), predictor, None, None, 0, ["all traffic is its already"])
-    else:
-        outcome = rollout(version, settings, steps, again=again)
+    outcome = ended(stage(version), settings, again) or rollout(version, settings, steps, again=again)
     if outcome.promoted:
         registry.promote(version, approval("champion", "the rollout", tuple(outcome.reasons)))
     elif CHALLENGER in registry.get(version).aliases:

@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from flows.alert import alert
 from flows.runs import FlowFailedError, start
 from flows.settings import FlowSettings
-
-if TYPE_CHECKING:
-    from models.registry import Registry
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS retrainings (
@@ -41,6 +37,9 @@ class Outcome(StrEnum):
     REGISTERED = "registered"
     REFUSED = "refused"
     FAILED = "failed"
+    ROLLED_BACK = "rolled back"
+    """Its version passed the gate and lost its traffic again."""
+
     FORGIVEN = "forgiven"
     """No training: a person said that those before it are not to be counted."""
 
@@ -80,22 +79,22 @@ class RetrainingLog:
         with self._connected() as connection:
             connection.execute(TABLE)
 
-    def begin(self, until: pd.Timestamp, reason: str, outcome: Outcome = Outcome.RUNNING) -> int:
-        """Write that a training begins, and return its number."""
+    def begin(self, until: pd.Timestamp, reason: str, outcome: Outcome = Outcome.RUNNING) -> None:
+        """Write that a training begins."""
         with self._connected() as connection:
-            cursor = connection.execute(
+            connection.execute(
                 "INSERT INTO retrainings (began_at, until, reason, outcome, version, detail)"
                 " VALUES (?, ?, ?, ?, NULL, '')",
                 (datetime.now(UTC).isoformat(), until.isoformat(), reason, outcome),
             )
-        return int(cursor.lastrowid or 0)
 
-    def end(self, number: int, outcome: Outcome, version: int | None, detail: str) -> None:
-        """Write how it ended."""
+    def end(self, outcome: Outcome, version: int | None, detail: str) -> None:
+        """Write how the last training ended."""
         with self._connected() as connection:
             connection.execute(
-                "UPDATE retrainings SET outcome = ?, version = ?, detail = ? WHERE id = ?",
-                (outcome, version, detail, number),
+                "UPDATE retrainings SET outcome = ?, version = ?, detail = ?"
+                " WHERE id = (SELECT max(id) FROM retrainings)",
+                (outcome, version, detail),
             )
 
     def read(self) -> list[Retraining]:
@@ -136,7 +135,6 @@ def objection(
     until: pd.Timestamp,
     past: Sequence[Retraining],
     now: datetime,
-    waiting: int | None,
     stopped: str | None,
     settings: FlowSettings,
 ) -> str | None:
@@ -146,17 +144,14 @@ def objection(
         until: day before which ratings count for this training.
         past: the trainings so far, oldest first.
         now: the time, aware.
-        waiting: a trained version that has not been rolled out yet.
         stopped: the reason of a person's stop, None where there is none.
         settings: cool-down, budget and patience.
     """
     if stopped is not None:
         return f"retraining is stopped ({stopped}); `python -m flows retraining --go` lets it go on"
-    if waiting is not None:
-        return f"version {waiting} waits for its rollout"
     if (count := fruitless(past)) >= settings.retrain_patience:
         return (
-            f"the last {count} trainings brought no version; find out why, then "
+            f"the last {count} trainings brought nothing; find out why, then "
             "`python -m flows retraining --go`"
         )
     trainings = [one for one in past if one.outcome is not Outcome.FORGIVEN]
@@ -174,7 +169,7 @@ def objection(
 
 
 def fruitless(past: Sequence[Retraining]) -> int:
-    """Count the latest trainings in a row that brought no version."""
+    """Count the latest trainings in a row that brought no version which serves, or may yet."""
     count = 0
     for one in reversed(past):
         if one.outcome in (Outcome.REGISTERED, Outcome.FORGIVEN):
@@ -194,38 +189,66 @@ def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Cons
     Raises:
         FlowFailedError: the training or the rollout failed; it is written down.
     """
-    from models.registry import Registry
-
     settings, reason = FlowSettings(), f"drift in {', '.join(drifted)}"
     log = log_of(settings)
     with _alone(settings) as alone:
         if not alone:
             return Considered(None, f"{reason}: another retraining is running")
-        against = objection(
-            until, log.read(), datetime.now(UTC), _waiting(Registry()), _stopped(settings), settings
-        )
-        if against:
+        _bury(log, settings)
+        waiting, stopped = _waiting(), _stopped(settings)
+        if waiting is not None and stopped is None:
+            if not roll_out:
+                return Considered(None, f"{reason}, but version {waiting} waits for its rollout")
+            return Considered(waiting, f"{reason}: {_roll_out(waiting, log, settings)}")
+        if against := objection(until, log.read(), datetime.now(UTC), stopped, settings):
             return Considered(None, f"{reason}, but {against}")
-        number = log.begin(until, reason)
+        log.begin(until, reason)
         try:
             trained = start("train", until=f"{until:%Y-%m-%d}", reason=reason).data
         except FlowFailedError as error:
-            log.end(number, Outcome.FAILED, None, str(error))
-            _call_somebody(log, settings)
+            _end(log, settings, Outcome.FAILED, None, str(error))
             raise
         version, gate = trained.version, str(trained.gated.decision)
         if version is None:
-            log.end(number, Outcome.REFUSED, None, gate)
-            _call_somebody(log, settings)
+            _end(log, settings, Outcome.REFUSED, None, gate)
             conclusion = f"{reason}: trained again, but there is no new version, the gate {gate}"
             return Considered(None, conclusion, gate)
-        log.end(number, Outcome.REGISTERED, version, gate)
+        _end(log, settings, Outcome.REGISTERED, version, gate)
         conclusion = f"{reason}: trained version {version}, the gate {gate}"
         if roll_out:
-            outcome = start("rollout", version=version).data.outcome
-            ended = "promoted" if outcome.promoted else "rolled back"
-            conclusion += f"; it was {ended}: {'; '.join(outcome.reasons)}"
+            conclusion += f"; {_roll_out(version, log, settings)}"
         return Considered(version, conclusion, gate)
+
+
+def _roll_out(version: int, log: RetrainingLog, settings: FlowSettings) -> str:
+    """Give a version its traffic step by step, and return how that ended."""
+    outcome = start("rollout", version=version).data.outcome
+    why = "; ".join(outcome.reasons)
+    past = log.read()
+    # One that was trained by hand is no step of the loop.
+    if not outcome.promoted and past and past[-1].version == version:
+        _end(log, settings, Outcome.ROLLED_BACK, version, why)
+    return f"version {version} was {'promoted' if outcome.promoted else 'rolled back'}: {why}"
+
+
+def _end(
+    log: RetrainingLog, settings: FlowSettings, outcome: Outcome, version: int | None, detail: str
+) -> None:
+    """Write how the last training ended, and call a person when too many have ended in vain."""
+    log.end(outcome, version, detail)
+    if fruitless(log.read()) == settings.retrain_patience:
+        alert(
+            f"{settings.retrain_patience} trainings in a row brought nothing, the last one: {detail}. "
+            "Nothing trains any more until `python -m flows retraining --go`.",
+            settings.alert_url,
+        )
+
+
+def _bury(log: RetrainingLog, settings: FlowSettings) -> None:
+    """Write down that a training which nobody runs any more has failed."""
+    past = log.read()
+    if past and past[-1].outcome is Outcome.RUNNING:
+        _end(log, settings, Outcome.FAILED, None, "it was killed")
 
 
 def stop(settings: FlowSettings, why: str) -> None:
@@ -240,10 +263,11 @@ def go(settings: FlowSettings) -> None:
     log_of(settings).begin(pd.Timestamp.now(tz="UTC").normalize(), "by hand", Outcome.FORGIVEN)
 
 
-def _waiting(registry: "Registry") -> int | None:
-    from models.registry import CHALLENGER
+def _waiting() -> int | None:
+    """The version that was let through and has not had its traffic yet."""
+    from models.registry import CHALLENGER, Registry
 
-    challenger = registry.alias(CHALLENGER)
+    challenger = Registry().alias(CHALLENGER)
     return challenger.version if challenger else None
 
 
@@ -252,16 +276,6 @@ def _stopped(settings: FlowSettings) -> str | None:
         return stop_file(settings).read_text().strip() or "no reason given"
     except FileNotFoundError:
         return None
-
-
-def _call_somebody(log: RetrainingLog, settings: FlowSettings) -> None:
-    past = log.read()
-    if fruitless(past) == settings.retrain_patience:
-        alert(
-            f"{settings.retrain_patience} trainings in a row brought no version, the last one because: "
-            f"{past[-1].detail}. Nothing trains any more until `python -m flows retraining --go`.",
-            settings.alert_url,
-        )
 
 
 @contextmanager

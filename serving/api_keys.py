@@ -19,7 +19,8 @@ def create(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{_hash(key)}\n")
+        # A line break before it, because a file that was edited by hand may not end with one.
+        file.write(f"\n{_hash(key)}\n")
     return key
 
 
@@ -41,11 +42,11 @@ class ApiKeys(HTTPBearer):
             HTTPException: 401, with the remedy.
         """
         try:
-            hashes = self._path.read_text().split()
+            hashes = self._path.read_bytes().split()
         except FileNotFoundError:
             return
         given = await super().__call__(request)
-        offered = _hash(given.credentials) if given else ""
+        offered = _hash(given.credentials).encode() if given else b""
         # Every hash is compared in full: the time tells neither how much of one is right nor which.
         if not sum(hmac.compare_digest(offered, known) for known in hashes):
             raise HTTPException(

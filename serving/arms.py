@@ -59,6 +59,7 @@ def _arm(predictions: pd.DataFrame, liked: "pd.Series[str]") -> Arm:
         errors=len(predictions) - len(proper),
         latency_p95_ms=float(np.percentile(proper["latency_ms"], 95)) if len(proper) else None,
         predicted_ratings=np.concatenate(ratings).tolist() if ratings else [],
-        hits=int(proper["request_id"].isin(liked).sum()),
-        trials=len(proper),
+        # A user stays on one arm and asks again and again: each is one trial, or a few would decide for all.
+        hits=int(proper.loc[proper["request_id"].isin(liked), "user_id"].nunique()),
+        trials=int(proper["user_id"].nunique()),
     )

@@ -26,7 +26,7 @@ def resources(deployment: SeldonDeployment, settings: ServingSettings) -> list[d
 
     Args:
         deployment: predictors become models, weights candidates, a shadow the mirror.
-        settings: replicas, memory and GPUs of the server.
+        settings: memory of a model, and GPUs of the server.
     """
     found = [_server(deployment, settings)]
     for name in (deployment.model_name, deployment.model_name + FILTERED):
@@ -55,7 +55,8 @@ def dump(deployment: SeldonDeployment, settings: ServingSettings) -> str:
 
 
 def _server(deployment: SeldonDeployment, settings: ServingSettings) -> dict[str, Any]:
-    spec: dict[str, Any] = {"serverConfig": SERVER, "replicas": settings.replicas}
+    replicas = max(predictor.replicas for predictor in deployment.spec.predictors)
+    spec: dict[str, Any] = {"serverConfig": SERVER, "replicas": replicas}
     if settings.triton_gpus:
         limits = {"nvidia.com/gpu": settings.triton_gpus}
         spec["podSpec"] = {"containers": [{"name": SERVER, "resources": {"limits": limits}}]}

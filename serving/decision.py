@@ -35,10 +35,10 @@ class Arm:
     """Predicted ratings of the recommended rentals (1..5)."""
 
     hits: int = 0
-    """Proper answers that users liked."""
+    """Users who liked an answer."""
 
     trials: int = 0
-    """Proper answers that users could have liked."""
+    """Users who got a proper answer."""
 
 
 @dataclass(frozen=True)
@@ -156,5 +156,5 @@ def _regressions(canary: Arm, figures: dict[str, float], thresholds: DecisionThr
         reasons.append(f"predicted ratings lie {distance:.2f} from the champion's, above {limit:.2f}")
     if figures.get("reward_evidence", 0.0) >= -log(thresholds.reward_significance):
         shares = figures["canary_reward_share"], figures["champion_reward_share"]
-        reasons.append(f"{shares[0]:.1%} of answers were liked, significantly below {shares[1]:.1%}")
+        reasons.append(f"{shares[0]:.1%} of users liked an answer, significantly below {shares[1]:.1%}")
     return reasons

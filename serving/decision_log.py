@@ -30,7 +30,7 @@ class Action(StrEnum):
     """Take it back, for good."""
 
     INTERRUPT = "interrupt"
-    """Take it back, because somebody stopped the rollout; nothing was found against it."""
+    """Take it back though nothing was found against it: it was stopped, was late, or did not come up."""
 
 
 @dataclass(frozen=True)

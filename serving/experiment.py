@@ -42,7 +42,7 @@ class ArmReport:
     errors: Share | None
     latency_p95_ms: float | None
     reward: Share | None
-    """Share of proper answers that were liked; None where there was no proper answer."""
+    """Share of the users with a proper answer who liked one; None where there was no proper answer."""
 
     reward_gain: Share | None
     """Reward less that of the first predictor (Newcombe, "Interval Estimation for the Difference", 1998)."""

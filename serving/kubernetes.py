@@ -5,6 +5,7 @@ A patch names the resource version that it was made from, so that a change by ot
 says so in the status.
 """
 
+import ssl
 import time
 from collections.abc import Mapping
 from copy import deepcopy
@@ -37,10 +38,20 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TRIES = 5
 """Attempts of a call that times out, meets a conflict or a server's fault."""
 
+LOOKS = 2
+"""Looks in a row that must find the deployment in force."""
+
 LONGEST_REASON = 200
 """Letters of a fault that an error shows."""
 
 PATH = "/apis/machinelearning.seldon.io/v1/namespaces/{namespace}/seldondeployments/{name}"
+
+
+OF_PREDICTOR = (
+    '{{reporter="source",destination_workload_namespace="{namespace}",'
+    'destination_workload=~"{deployment}-{predictor}-.*"}}'
+)
+"""Labels of a predictor's series as its callers count it: a pod out of reach counts nothing itself."""
 
 
 class ClusterSettings(BaseSettings):
@@ -60,12 +71,10 @@ class ClusterSettings(BaseSettings):
     prometheus_url: str = "http://prometheus-server.monitoring.svc"
     """Address of Prometheus."""
 
-    requests_series: str = 'istio_requests_total{{destination_workload=~"{deployment}-{predictor}-.*"}}'
-    """Counter of a predictor's answers, with the label ``response_code``."""
+    requests_series: str = Field(f"istio_requests_total{OF_PREDICTOR}", pattern=r"\}\}$")
+    """Counter of a predictor's answers, with the label ``response_code``; it ends with its labels."""
 
-    latency_series: str = (
-        'istio_request_duration_milliseconds_bucket{{destination_workload=~"{deployment}-{predictor}-.*"}}'
-    )
+    latency_series: str = f"istio_request_duration_milliseconds_bucket{OF_PREDICTOR}"
     """Histogram of a predictor's latencies in milliseconds."""
 
     call_seconds: float = Field(10, gt=0)
@@ -88,13 +97,15 @@ class KubernetesBackend:
     def __init__(self, settings: ServingSettings, cluster: ClusterSettings | None = None) -> None:
         self._settings, self._cluster = settings, cluster or ClusterSettings()
         self._path = PATH.format(namespace=settings.namespace, name=settings.deployment_name)
-        verify = str(self._cluster.ca_file) if self._cluster.url.startswith("https") else False
         timeout = self._cluster.call_seconds
-        self._api = httpx.Client(base_url=self._cluster.url, verify=verify, timeout=timeout, trust_env=False)
+        self._api = httpx.Client(
+            base_url=self._cluster.url, verify=_certificates(self._cluster), timeout=timeout, trust_env=False
+        )
         self._prometheus = httpx.Client(
             base_url=self._cluster.prometheus_url, timeout=timeout, trust_env=False
         )
         self._weights: dict[str, int] | None = None
+        self._attempted: dict[str, int] | None = None
 
     def applied(self) -> SeldonDeployment | None:
         """Return the deployment as the cluster has it, less the fields that this project does not know."""
@@ -103,11 +114,14 @@ class KubernetesBackend:
             return None
         known = manifest.known_part(found, f"SeldonDeployment {self._settings.deployment_name}")
         # What somebody changes later must not be taken for what this rollout began with.
-        self._weights = self._weights or known.weights
+        self._weights = self._weights or _live(known.weights)
         return known
 
     def check(self, canary: str) -> None:
         """Check that the canary can be rendered; its model is fetched on the cluster alone."""
+        if not self._settings.model_uri_base:
+            fault = "a cluster cannot read this machine's folders: set RENTALS_MODEL_URI_BASE"
+            raise manifest.ManifestError([fault], f"the deployment with {canary}")
         manifest.render({canary: 100}, self._settings)
 
     def apply(self, weights: Mapping[str, int]) -> None:
@@ -120,7 +134,9 @@ class KubernetesBackend:
             found = self._get()
             if found is None:
                 raise NotAppliedError(f"{self._path} is gone")
-            self._check_unchanged(found, weights)
+            self._check_unchanged(found)
+            # Before it is sent: whoever stops the rollout now must know what may have been taken.
+            self._attempted = _live(weights)
             patched = self._call(
                 "PATCH",
                 json={
@@ -134,11 +150,14 @@ class KubernetesBackend:
         else:
             raise NotAppliedError(f"{self._path} is changed by others all the time: {TRIES} conflicts")
         self._weights = _live(weights)
-        self._wait(int(patched.json()["metadata"].get("generation", 0)))
+        self._wait(tuple(weights))
 
     def requests(self, predictors: tuple[str, ...]) -> Mapping[str, int]:
         """Return what Prometheus counted since each predictor began."""
-        return {name: round(self._value(f"sum({self._series(name)})")) for name in predictors}
+        return {
+            name: round(self._value(f"sum({self._series(self._cluster.requests_series, name)})"))
+            for name in predictors
+        }
 
     def arms(self, share: int) -> ArmReader:
         """Read failures and latencies from Prometheus, which knows nothing of ratings and rewards."""
@@ -150,21 +169,25 @@ class KubernetesBackend:
         return read
 
     def _arm(self, predictor: str, seconds: int) -> Arm:
-        requests = f"increase({self._series(predictor)}[{seconds}s])"
-        failed = requests.replace("}[", ',response_code=~"5.."}[')
-        buckets = self._cluster.latency_series.format(
-            deployment=self._settings.deployment_name, predictor=predictor
-        )
+        requests = self._series(self._cluster.requests_series, predictor)
+        failed = requests.removesuffix("}") + ',response_code=~"5.."}'
+        buckets = self._series(self._cluster.latency_series, predictor)
         latency = self._value(f"histogram_quantile(0.95, sum by (le) (increase({buckets}[{seconds}s])))", nan)
         return Arm(
-            requests=round(self._value(f"sum({requests})")),
-            errors=round(self._value(f"sum({failed})")),
+            requests=self._increase(requests, seconds),
+            errors=self._increase(failed, seconds),
             latency_p95_ms=None if latency != latency else latency,
         )
 
-    def _series(self, predictor: str) -> str:
-        return self._cluster.requests_series.format(
-            deployment=self._settings.deployment_name, predictor=predictor
+    def _increase(self, series: str, seconds: int) -> int:
+        """Count since ``seconds`` ago; Prometheus' own ``increase`` misses the first value of a series."""
+        counted = f"sum({series}) - (sum({series} offset {seconds}s) or vector(0))"
+        return max(0, round(self._value(counted)))
+
+    def _series(self, pattern: str, predictor: str) -> str:
+        settings = self._settings
+        return pattern.format(
+            namespace=settings.namespace, deployment=settings.deployment_name, predictor=predictor
         )
 
     def _value(self, query: str, default: float = 0.0) -> float:
@@ -187,34 +210,55 @@ class KubernetesBackend:
             if new.name not in there:
                 predictor["name"] = new.name
                 predictor["graph"]["modelUri"] = new.graph.modelUri
+                # Names of the champion's own objects, which the canary must not share.
+                predictor.get("annotations", {}).pop("seldon.io/svc-name", None)
+                for component in predictor.get("componentSpecs", []):
+                    component.pop("metadata", None)
             predictor |= {"traffic": new.traffic, "shadow": new.shadow}
             wanted.append(predictor)
         return wanted
 
-    def _check_unchanged(self, found: dict[str, Any], wanted: Mapping[str, int]) -> None:
+    def _check_unchanged(self, found: dict[str, Any]) -> None:
         now = _live({one["name"]: one.get("traffic", 0) for one in found["spec"]["predictors"]})
         # A patch whose answer got lost may have been taken.
-        if self._weights is not None and now not in (self._weights, _live(wanted)):
+        if self._weights is not None and now not in (self._weights, self._attempted):
             raise ChangedByOthersError(
                 f"the weights of {self._settings.deployment_name} are {now} and not {self._weights}, as this "
                 "rollout left them: they stay as they are; roll out again when nobody else changes them"
             )
 
-    def _wait(self, generation: int) -> None:
+    def _wait(self, predictors: tuple[str, ...]) -> None:
+        """Wait until Seldon says twice in a row that these predictors are up and no other one is.
+
+        It does not say which generation it has seen. Its status stays as it was where only weights change:
+        the second look gives it time for these.
+        """
         deadline = time.monotonic() + self._cluster.ready_seconds
         status: dict[str, Any] = {}
+        seen = 0
         while time.monotonic() < deadline:
             status = (self._get() or {}).get("status", {})
-            if status.get("observedGeneration", 0) >= generation:
-                if status.get("state") == "Available":
-                    return
-                if status.get("state") == "Failed":
-                    break
-            time.sleep(min(self._cluster.retry_seconds, self._settings.rollout_poll_seconds))
+            seen = seen + 1 if self._in_force(status, predictors) else 0
+            if seen == LOOKS:
+                return
+            if status.get("state") == "Failed":
+                break
+            time.sleep(self._settings.rollout_poll_seconds)
         raise NotAppliedError(
             f"Seldon did not bring {self._settings.deployment_name} up: {status.get('state', 'no status')} "
             f"{status.get('description', '')}".strip()
         )
+
+    def _in_force(self, status: dict[str, Any], predictors: tuple[str, ...]) -> bool:
+        up = [
+            name
+            for name, one in status.get("deploymentStatus", {}).items()
+            if one.get("availableReplicas", 0) >= max(1, one.get("replicas", 1))
+        ]
+        prefixes = tuple(f"{self._settings.deployment_name}-{predictor}-" for predictor in predictors)
+        missing = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in up)]
+        left = [name for name in status.get("deploymentStatus", {}) if not name.startswith(prefixes)]
+        return status.get("state") == "Available" and not missing and not left
 
     def _get(self) -> dict[str, Any] | None:
         answer = self._call("GET")
@@ -256,6 +300,17 @@ class KubernetesBackend:
         )
         answer: httpx.Response = retrying(client.request, method, path, **arguments)
         return answer
+
+
+def _certificates(cluster: ClusterSettings) -> ssl.SSLContext | bool:
+    if not cluster.url.startswith("https"):
+        return False
+    try:
+        return ssl.create_default_context(cafile=str(cluster.ca_file))
+    except OSError as error:
+        raise ClusterError(
+            f"no certificates in {cluster.ca_file} ({error}): set RENTALS_KUBERNETES_CA_FILE, or run in a pod"
+        ) from error
 
 
 def _live(weights: Mapping[str, int]) -> dict[str, int]:

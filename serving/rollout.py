@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from serving.arms import ArmReader
@@ -68,7 +68,8 @@ def rollout(
             shadow, which gets a copy of the traffic and answers nobody.
         thresholds: when to promote and when to roll back.
         arms: what was seen of both predictors; what the backend sees by default.
-        again: roll out a version that was rolled back before.
+        again: roll out a version that was rolled back before; one that was only late, or did not come up, can
+            be tried again without it.
         backend: where the model is served; that of the settings by default.
 
     Raises:
@@ -96,6 +97,38 @@ def backend_of(settings: ServingSettings) -> Backend:
     return LocalBackend(settings) if settings.rollout_backend == "local" else KubernetesBackend(settings)
 
 
+def ended(canary: str, settings: ServingSettings, again: bool = False) -> RolloutOutcome | None:
+    """Return how the last rollout of ``canary`` ended where only that is left to be told, else None.
+
+    A process that is killed after it has acted, and before it has told anybody, leaves such an end behind.
+
+    Args:
+        canary: its predictor.
+        settings: where rollouts act.
+        again: a rollback does not count, because it is to be tried again.
+    """
+    log, deployment = DecisionLog(settings.run / "decisions.db"), backend_of(settings).applied()
+    served = {one.name: one.traffic for one in deployment.spec.predictors} if deployment else {}
+    mine = [one for one in log.read() if one.canary == canary]
+    last = mine[-1] if mine else None
+    if last and last.action is Action.PROMOTE and served.get(canary) == FULL_TRAFFIC:
+        promoted = True
+    elif last and last.action is Action.ROLLBACK and canary not in served and not again:
+        promoted = False
+    else:
+        return None
+    return RolloutOutcome(
+        promoted=promoted,
+        version=canary.removeprefix("v"),
+        champion=canary if promoted else last.champion,
+        requested_share=last.share / FULL_TRAFFIC,
+        measured_share=None,
+        failed_answers=int(last.figures.get("canary_failed_answers", 0)),
+        reasons=last.reasons,
+        figures=last.figures,
+    )
+
+
 class _Rollout:
     def __init__(
         self,
@@ -119,7 +152,7 @@ class _Rollout:
         self._pending = self._unfinished(deployment)
         last, shadow = self._log.last(), deployment.shadow.name if deployment.shadow else None
         # A canary that a killed rollout has left behind as a shadow is nobody's.
-        self._shadow = None if last and shadow == last.canary else shadow
+        self._shadow = None if shadow == canary or (last and shadow == last.canary) else shadow
         against = self._log.rolled_back(canary)
         if against and not self._pending and not again:
             raise RolloutError(
@@ -142,15 +175,15 @@ class _Rollout:
             verdict = Verdict.PROMOTE if pending.action is Action.PROMOTE else Verdict.ROLLBACK
             return self._act(Decision(verdict, pending.reasons, pending.figures), pending.action)
         try:
-            for share in steps[:-1]:
-                if pending and share < pending.share:
-                    continue
+            for share in _left(steps, pending):
                 try:
                     decision = self._judge(share)
                 except NotAppliedError as failure:
-                    decision = Decision(Verdict.ROLLBACK, [str(failure)], {})
+                    return self._decide(Decision(Verdict.HOLD, [str(failure)], {}), Action.INTERRUPT)
                 if decision.verdict is Verdict.ROLLBACK:
                     return self._decide(decision, Action.ROLLBACK)
+                if decision.verdict is Verdict.HOLD:
+                    return self._decide(decision, Action.INTERRUPT)
             return self._decide(decision, Action.PROMOTE)
         except ChangedByOthersError:
             raise
@@ -161,22 +194,23 @@ class _Rollout:
             raise
 
     def _judge(self, share: int) -> Decision:
-        """Give the canary its share, and wait until it has proven itself or has failed; late is failed."""
+        """Give the canary its share and wait for a verdict; HOLD says that there was none in time."""
         since = self._begin(share)
         self._apply({self._champion: FULL_TRAFFIC - share, self._canary: share})
         names = (self._champion, self._canary)
         before = self._backend.requests(names)
         arms = self._arms or self._backend.arms(share)
-        deadline = since + timedelta(seconds=self._settings.rollout_seconds)
+        # From here on: a slow start, or a night without a controller, is not the canary's fault.
+        deadline = time.monotonic() + self._settings.rollout_seconds
         while True:
             champion, canary = arms(*names, since)
             decision = decide(champion, canary, self._thresholds)
-            if decision.verdict is Verdict.HOLD and datetime.now(UTC) > deadline:
-                late = f"not proven within {self._settings.rollout_seconds:g} s: " + "; ".join(
-                    decision.reasons
-                )
-                decision = Decision(Verdict.ROLLBACK, [late], decision.figures)
-            if decision.verdict is not Verdict.HOLD:
+            late = time.monotonic() > deadline
+            if decision.verdict is not Verdict.HOLD or late:
+                if decision.verdict is Verdict.HOLD:
+                    why = "; ".join(decision.reasons)
+                    late_reason = f"not proven within {self._settings.rollout_seconds:g} s: {why}"
+                    decision = Decision(Verdict.HOLD, [late_reason], decision.figures)
                 decision.figures["canary_failed_answers"] = canary.errors
                 self._measured = _measured_share(before, self._backend.requests(names), *names)
                 return decision
@@ -218,6 +252,13 @@ class _Rollout:
         self._log.append(
             self._champion, self._canary, self._share or 0, action, decision.reasons, decision.figures
         )
+
+
+def _left(steps: Sequence[int], pending: LoggedDecision | None) -> list[int]:
+    """The steps to judge; a step that was killed is judged even where the steps are others now."""
+    if pending is None:
+        return list(steps[:-1])
+    return [pending.share, *(share for share in steps[:-1] if share > pending.share)]
 
 
 def _share_of(canary: str, deployment: SeldonDeployment) -> int | None:

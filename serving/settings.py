@@ -134,7 +134,7 @@ class DecisionThresholds(BaseSettings):
 
     error_significance: float = Field(0.01, gt=0, lt=1)
     """Level of more failures than the champion has: at most one false alarm in a hundred rollouts, however
-    often they are looked at."""
+    often they are looked at, where one answer's failure says nothing of another's."""
 
     latency_ratio: float = Field(2.0, gt=1)
     """Largest ratio of the 95th percentiles of latency; below it lies the noise of a shared machine."""

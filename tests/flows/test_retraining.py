@@ -31,8 +31,8 @@ def training(days_ago: float, outcome: Outcome = Outcome.REGISTERED, hours_ago: 
     return Retraining(NOW - timedelta(hours=hours_ago), until, "drift", outcome, None, "")
 
 
-def against(*past: Retraining, waiting: int | None = None, stopped: str | None = None) -> str | None:
-    return objection(UNTIL, past, NOW, waiting, stopped, SETTINGS)
+def against(*past: Retraining, stopped: str | None = None) -> str | None:
+    return objection(UNTIL, past, NOW, stopped, SETTINGS)
 
 
 def test_the_first_alarm_trains() -> None:
@@ -41,10 +41,6 @@ def test_the_first_alarm_trains() -> None:
 
 def test_a_person_can_stop_it() -> None:
     assert "retraining is stopped (holidays)" in (against(stopped="holidays") or "")
-
-
-def test_nothing_trains_while_a_version_waits_for_its_rollout() -> None:
-    assert against(waiting=4) == "version 4 waits for its rollout"
 
 
 def test_it_rests_until_there_are_new_ratings() -> None:
@@ -61,10 +57,10 @@ def test_a_day_has_a_budget() -> None:
     assert against(training(30, hours_ago=25), trainings[1]) is None
 
 
-@pytest.mark.parametrize("last", [Outcome.FAILED, Outcome.REFUSED, Outcome.RUNNING])
+@pytest.mark.parametrize("last", [Outcome.FAILED, Outcome.REFUSED, Outcome.ROLLED_BACK])
 def test_trainings_that_bring_nothing_end_in_a_call_for_a_person(last: Outcome) -> None:
     vain = [training(90, Outcome.REFUSED), training(60, Outcome.FAILED), training(30, last)]
-    assert "the last 3 trainings brought no version" in (against(*vain) or "")
+    assert "the last 3 trainings brought nothing" in (against(*vain) or "")
     assert against(*vain[1:]) is None
     assert against(*vain, training(0, Outcome.FORGIVEN)) is None
     assert against(vain[0], training(45), *vain[1:]) is None
@@ -76,7 +72,7 @@ def test_however_trainings_end_there_are_never_more_in_vain_than_patience_allows
     past: list[Retraining] = []
     for number, outcome in enumerate(ends):
         until = UNTIL + pd.Timedelta(days=30 * number)
-        free = objection(until, past, NOW + timedelta(days=number), None, None, SETTINGS) is None
+        free = objection(until, past, NOW + timedelta(days=number), None, SETTINGS) is None
         if free or outcome is Outcome.FORGIVEN:
             past.append(Retraining(NOW + timedelta(days=number), until, "", outcome, None, ""))
         assert fruitless(past) <= SETTINGS.retrain_patience
@@ -88,14 +84,16 @@ class Flows:
     def __init__(self) -> None:
         self.started: list[tuple[str, dict[str, Any]]] = []
         self.version: int | None = 2
-        self.fails = False
+        self.fails, self.promotes = False, True
+        self.waiting: int | None = None
 
     def start(self, flow: str, **parameters: Any) -> Any:
         self.started.append((flow, parameters))
         if self.fails:
             raise FlowFailedError("no space left")
         if flow == "rollout":
-            outcome = SimpleNamespace(promoted=True, reasons=["200 requests without a regression"])
+            reasons = ["200 requests without a regression"] if self.promotes else ["slower"]
+            outcome = SimpleNamespace(promoted=self.promotes, reasons=reasons)
             return SimpleNamespace(data=SimpleNamespace(outcome=outcome))
         decision = "passed: better" if self.version else "refused: not better"
         gated = SimpleNamespace(decision=decision)
@@ -106,8 +104,9 @@ class Flows:
 def flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Flows:
     found = Flows()
     monkeypatch.setenv("RENTALS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RENTALS_RETRAIN_DAILY_BUDGET", "4")
     monkeypatch.setattr(retraining, "start", found.start)
-    monkeypatch.setattr(retraining, "_waiting", lambda _: None)
+    monkeypatch.setattr(retraining, "_waiting", lambda: found.waiting)
     return found
 
 
@@ -142,7 +141,7 @@ def test_an_alarm_trains_with_its_reason_and_window_and_rolls_out(flows: Flows) 
         ("rollout", {"version": 2}),
     ]
     assert done.version == 2
-    assert done.conclusion.endswith("it was promoted: 200 requests without a regression")
+    assert done.conclusion.endswith("version 2 was promoted: 200 requests without a regression")
     (logged,) = retraining.log_of(FlowSettings()).read()
     assert (logged.outcome, logged.version, logged.until) == (Outcome.REGISTERED, 2, UNTIL)
 
@@ -175,12 +174,44 @@ def test_three_in_vain_call_a_person_once_and_stop(flows: Flows, webhook: list[s
                 retrain(["purpose"], UNTIL + pd.Timedelta(days=45), roll_out=True)
     assert [flow for flow, _ in flows.started] == ["train"] * 3
     assert len(webhook) == 1
-    assert "3 trainings in a row brought no version, the last one because: no space left" in webhook[0]
+    assert "3 trainings in a row brought nothing, the last one: no space left" in webhook[0]
 
     retraining.go(FlowSettings())
     flows.fails, flows.version = False, 7
-    assert retrain(["purpose"], UNTIL + pd.Timedelta(days=120), roll_out=False).version is None, "the budget"
+    assert retrain(["purpose"], UNTIL + pd.Timedelta(days=120), roll_out=False).version == 7
     assert len(webhook) == 1
+
+
+def test_a_training_that_was_killed_has_failed_and_counts(flows: Flows, webhook: list[str]) -> None:
+    log = retraining.log_of(FlowSettings())
+    for month in range(3):
+        log.begin(UNTIL + pd.Timedelta(days=30 * month), "drift")
+        if month < 2:
+            log.end(Outcome.REFUSED, None, "not better")
+    done = retrain(["purpose"], UNTIL + pd.Timedelta(days=100), roll_out=True)
+    assert log.read()[-1].outcome is Outcome.FAILED
+    assert not flows.started and "the last 3 trainings brought nothing" in done.conclusion
+    assert len(webhook) == 1 and "the last one: it was killed" in webhook[0]
+
+
+def test_versions_that_lose_their_traffic_again_count_as_nothing(flows: Flows, webhook: list[str]) -> None:
+    flows.promotes = False
+    for month in range(4):
+        retrain(["purpose"], UNTIL + pd.Timedelta(days=30 * month), roll_out=True)
+    assert [flow for flow, _ in flows.started] == ["train", "rollout"] * 3
+    assert len(webhook) == 1 and "the last one: slower" in webhook[0]
+
+
+def test_a_version_that_waits_is_rolled_out_instead_of_training(flows: Flows) -> None:
+    flows.waiting = 4
+    done = retrain(["purpose"], UNTIL, roll_out=False)
+    assert done.conclusion == "drift in purpose, but version 4 waits for its rollout"
+    assert not flows.started
+    done = retrain(["purpose"], UNTIL, roll_out=True)
+    assert flows.started == [("rollout", {"version": 4})] and "version 4 was promoted" in done.conclusion
+    retraining.stop(FlowSettings(), "holidays")
+    assert "is stopped" in retrain(["purpose"], UNTIL, roll_out=True).conclusion
+    assert len(flows.started) == 1
 
 
 def test_two_at_once_are_one(flows: Flows) -> None:

@@ -53,6 +53,12 @@ def test_a_removed_line_no_longer_opens_and_an_empty_file_opens_to_nobody(
 ) -> None:
     headers = {"Authorization": f"Bearer {api_keys.create(settings.api_keys)}"}
     assert api.post("/feedback", json=FEEDBACK, headers=headers).status_code == 202
+    # A file that was edited by hand: no line break at its end, and a word of somebody.
+    other = settings.api_keys.read_text().strip()
+    settings.api_keys.write_text(f"Größe {other}")
+    key = api_keys.create(settings.api_keys)
+    for known in (headers, {"Authorization": f"Bearer {key}"}):
+        assert api.post("/feedback", json=FEEDBACK, headers=known).status_code == 202
     settings.api_keys.write_text("")
     assert api.post("/feedback", json=FEEDBACK, headers=headers).status_code == 401
     assert api.post("/feedback", json=FEEDBACK).status_code == 401

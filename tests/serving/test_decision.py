@@ -95,7 +95,10 @@ def test_ratings_that_jump_end_a_canary_and_ratings_that_shift_do_not() -> None:
 def test_fewer_rewards_end_a_canary_and_more_do_not() -> None:
     fewer, more = (replace(healthy(seed=1), hits=hits) for hits in (50, 200))
 
-    assert "were liked, significantly below 10.0%" in decide(CHAMPION, fewer, THRESHOLDS).reasons[0]
+    assert (
+        "of users liked an answer, significantly below 10.0%"
+        in decide(CHAMPION, fewer, THRESHOLDS).reasons[0]
+    )
     assert decide(CHAMPION, more, THRESHOLDS).verdict is Verdict.PROMOTE
 
 

@@ -15,7 +15,7 @@ import pytest
 from serving.backend import ChangedByOthersError, NotAppliedError
 from serving.decision_log import DecisionLog
 from serving.kubernetes import ClusterError, ClusterSettings, KubernetesBackend
-from serving.manifest import render
+from serving.manifest import ManifestError, render
 from serving.rollout import RolloutError, RolloutOutcome, rollout
 from serving.settings import DecisionThresholds, ServingSettings
 
@@ -37,7 +37,6 @@ class Cluster:
         self.object["spec"]["predictors"][0]["componentSpecs"][0]["spec"]["containers"][0]["env"] = [
             {"name": "LOG", "value": "1"}
         ]
-        self.object["status"] = {"state": "Available", "observedGeneration": 1}
         self.faults: list[int | float] = []
         """What the next calls meet: a status, or seconds of silence."""
         self.between: list[Any] = []
@@ -48,6 +47,7 @@ class Cluster:
         self.fails_with = ""
         self.error_share = {"v3": 0.0, "v4": 0.0}
         self.latency = {"v3": 20.0, "v4": 20.0}
+        self._operate()
 
     def patch(self, body: dict[str, Any]) -> int:
         """Take a merge patch as the API does; the operator follows."""
@@ -62,22 +62,32 @@ class Cluster:
         metadata["generation"] += 1
         self.patches.append({one["name"]: one["traffic"] for one in self.object["spec"]["predictors"]})
         self.object["status"]["state"] = "Creating"
-        threading.Timer(0.05, self._operate, [metadata["generation"]]).start()
+        threading.Timer(0.05, self._operate).start()
         return 200
 
-    def _operate(self, generation: int) -> None:
+    def _operate(self) -> None:
+        """Do as Seldon 1.17, which writes no observedGeneration."""
         assert self.object is not None
-        state = (
-            {"state": "Failed", "description": self.fails_with} if self.fails_with else {"state": "Available"}
-        )
-        self.object["status"] = {**state, "observedGeneration": generation}
+        names = [f"rentals-{one['name']}-0-rental-recommender" for one in self.object["spec"]["predictors"]]
+        self.object["status"] = {
+            "state": "Failed" if self.fails_with else "Available",
+            "description": self.fails_with,
+            "deploymentStatus": {name: {"replicas": 1, "availableReplicas": 1} for name in names},
+        }
 
     def query(self, text: str) -> float | None:
         """Answer the queries that a rollout asks: each predictor has had 400 requests."""
         predictor = "v4" if "-v4-" in text else "v3"
         if "bucket" in text:
             return self.latency[predictor]
+        assert 'reporter="source"' in text and 'namespace="rentals"' in text
         return 400 * self.error_share[predictor] if "5.." in text else 400.0
+
+
+@pytest.fixture
+def settings(settings: ServingSettings) -> ServingSettings:
+    """The shared ones, with models where a cluster finds them."""
+    return settings.model_copy(update={"model_uri_base": "s3://models", "rollout_poll_seconds": 0.01})
 
 
 @pytest.fixture
@@ -146,7 +156,7 @@ def backend(cluster: Cluster, settings: ServingSettings, tmp_path: Path) -> Iter
 
 
 def roll_out(backend: KubernetesBackend, settings: ServingSettings, **others: Any) -> RolloutOutcome:
-    hasty = settings.model_copy(update={"rollout_poll_seconds": 0.01, "rollout_seconds": 5})
+    hasty = settings.model_copy(update={"rollout_seconds": 5})
     thresholds = DecisionThresholds(minimum_requests=300)
     return rollout(4, hasty, (0, 10, 50, 100), thresholds, backend=backend, **others)
 
@@ -213,6 +223,48 @@ def test_a_patch_whose_answer_was_lost_is_not_taken_for_somebody_elses(
     assert roll_out(backend, settings).promoted
     shadow = {"v3": 100, "v4": 0}
     assert cluster.patches == [shadow, shadow, {"v3": 90, "v4": 10}, {"v3": 50, "v4": 50}, {"v4": 100}]
+
+
+def test_a_rollout_that_is_stopped_while_a_patch_is_on_its_way_takes_its_canary_back(
+    backend: KubernetesBackend, cluster: Cluster, settings: ServingSettings
+) -> None:
+    cluster.between = [lambda _: None, lambda _: None]
+    real = backend._wait
+
+    def stopped(predictors: tuple[str, ...]) -> None:
+        if cluster.patches == [{"v3": 100, "v4": 0}, {"v3": 90, "v4": 10}]:
+            backend._weights = {"v3": 100}
+            raise KeyboardInterrupt
+        real(predictors)
+
+    backend._wait = stopped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        roll_out(backend, settings)
+    assert cluster.patches[-1] == {"v3": 100}
+
+
+def test_a_predictor_without_traffic_is_no_change_by_others(
+    backend: KubernetesBackend, cluster: Cluster, settings: ServingSettings
+) -> None:
+    assert cluster.object is not None
+    idle = deepcopy(cluster.object["spec"]["predictors"][0]) | {"name": "v2", "traffic": 0}
+    cluster.object["spec"]["predictors"].append(idle)
+
+    assert roll_out(backend, settings).promoted
+
+
+def test_models_that_only_this_machine_has_are_refused(
+    backend: KubernetesBackend, cluster: Cluster, settings: ServingSettings
+) -> None:
+    backend._settings = settings.model_copy(update={"model_uri_base": ""})
+    with pytest.raises(ManifestError, match="set RENTALS_MODEL_URI_BASE"):
+        roll_out(backend, settings)
+    assert not cluster.patches
+
+
+def test_missing_certificates_are_named(settings: ServingSettings, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="RENTALS_KUBERNETES_CA_FILE"):
+        KubernetesBackend(settings, ClusterSettings(ca_file=tmp_path / "none"))
 
 
 def test_weights_that_others_change_are_left_to_them(

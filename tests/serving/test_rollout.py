@@ -65,10 +65,12 @@ def test_decisions_are_kept_in_order(tmp_path: Path) -> None:
 def test_arms_are_counted_by_predictor_since_the_step(settings: ServingSettings) -> None:
     since = datetime.now(UTC)
 
-    def prediction(number: int, predictor: str, ok: bool = True, before: bool = False) -> Prediction:
+    def prediction(
+        number: int, predictor: str, ok: bool = True, before: bool = False, user: str = ""
+    ) -> Prediction:
         return Prediction(
             request_id=f"q{number}",
-            user_id="u0",
+            user_id=user or f"u{number}",
             model_name="m",
             model_version=predictor[1:],
             predictor=predictor,
@@ -89,14 +91,16 @@ def test_arms_are_counted_by_predictor_since_the_step(settings: ServingSettings)
             prediction(4, "v4", ok=False),
             prediction(4, "v3"),
             prediction(5, "v4"),
+            # Asks again, likes again, and is one user.
+            prediction(6, "v4", user="u5"),
         ):
             log.record(entry)
-        for request_id, rating in (("q2", 5.0), ("q3", 2.0), ("q5", None)):
+        for request_id, rating in (("q2", 5.0), ("q3", 2.0), ("q5", None), ("q6", 4.0)):
             log.feedback(Feedback(request_id, "u0", "a", rating, since + timedelta(seconds=2)))
 
     champion, canary = prediction_log_reader(settings)("v3", "v4", since)
 
     assert (champion.requests, champion.errors, champion.hits, champion.trials) == (3, 0, 1, 3)
-    assert (canary.requests, canary.errors, canary.hits, canary.trials) == (2, 1, 1, 1)
+    assert (canary.requests, canary.errors, canary.hits, canary.trials) == (3, 1, 1, 1)
     assert champion.latency_p95_ms == pytest.approx(3.9)
-    assert canary.predicted_ratings == [4.0, 3.0]
+    assert canary.predicted_ratings == [4.0, 3.0] * 2

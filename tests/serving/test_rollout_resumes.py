@@ -3,6 +3,7 @@
 The runtime is stood in for, so that every moment can be tried; test_local_runtime.py has the real one.
 """
 
+from datetime import timedelta
 from itertools import count
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from serving import rollout, runtime
 from serving.backend import LocalBackend
 from serving.decision import Arm
-from serving.decision_log import Action, DecisionLog
+from serving.decision_log import Action, DecisionLog, LoggedDecision
 from serving.manifest import render, save
 from serving.settings import DecisionThresholds, ServingSettings
 
@@ -125,6 +126,70 @@ def test_a_killed_step_is_judged_from_its_beginning(world: World) -> None:
     started = world.log.read()[0]
     assert abs((since[0] - started.at).total_seconds()) < 1
     assert since[1] == started.at
+
+
+def test_a_killed_step_is_judged_though_the_steps_are_others_now(world: World) -> None:
+    thresholds = DecisionThresholds(minimum_requests=100)
+    with pytest.raises(Killed):
+        world.run(worse_at=None, dies_at=6)
+    assert world.weights == {"v3": 50, "v4": 50}
+    world.dies_at = MOMENTS + 1
+
+    outcome = rollout.rollout(
+        4, world.settings, (10, 100), thresholds, lambda *_: (Arm(900, 0), Arm(100, 100))
+    )
+
+    assert not outcome.promoted and world.weights == {"v3": 100}
+
+
+def test_a_canary_that_was_only_late_can_be_tried_again(world: World) -> None:
+    hasty = world.settings.model_copy(update={"rollout_seconds": 0.05, "rollout_poll_seconds": 0.01})
+    outcome = rollout.rollout(4, hasty, STEPS, arms=lambda *_: (Arm(1, 0), Arm(1, 0)))
+
+    assert not outcome.promoted and "not proven within 0.05 s" in outcome.reasons[0]
+    assert world.weights == {"v3": 100}
+    assert world.run(worse_at=None).promoted
+
+
+def test_a_night_without_a_controller_is_not_the_canarys_fault(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Killed):
+        world.run(worse_at=None, dies_at=2)
+    world.dies_at = MOMENTS + 1
+    started = world.log.read()[-1]
+    yesterday = LoggedDecision(**(vars(started) | {"at": started.at - timedelta(days=1)}))
+    monkeypatch.setattr(DecisionLog, "last", lambda _: yesterday)
+    looks = iter([(Arm(1, 0), Arm(1, 0))])
+    thresholds = DecisionThresholds(minimum_requests=100)
+    fast = world.settings.model_copy(update={"rollout_seconds": 600, "rollout_poll_seconds": 0.01})
+
+    outcome = rollout.rollout(4, fast, STEPS, thresholds, lambda *_: next(looks, (Arm(900, 0), Arm(100, 0))))
+
+    assert outcome.promoted
+
+
+def test_a_shadow_set_by_hand_can_be_rolled_out(world: World) -> None:
+    save(render({"v3": 100}, world.settings, "v4"), runtime.applied_path(world.settings))
+
+    assert world.run(worse_at=None).promoted
+
+
+def test_what_only_remains_to_be_told_is_told(world: World) -> None:
+    assert rollout.ended("v4", world.settings) is None
+    world.run(worse_at=50)
+    told = rollout.ended("v4", world.settings)
+    assert told is not None and not told.promoted and told.champion == "v3"
+    assert "of answers failed" in told.reasons[0]
+    assert rollout.ended("v4", world.settings, again=True) is None
+    world.dies_at = 10 * MOMENTS
+    thresholds = DecisionThresholds(minimum_requests=100)
+    rollout.rollout(4, world.settings, STEPS, thresholds, lambda *_: (Arm(900, 0), Arm(100, 0)), again=True)
+    told = rollout.ended("v4", world.settings)
+    assert told is not None and told.promoted
+    # All traffic by hand is no promotion.
+    save(render({"v5": 100}, world.settings), runtime.applied_path(world.settings))
+    assert rollout.ended("v5", world.settings) is None
 
 
 def test_a_rolled_back_version_can_be_tried_again_on_demand(world: World) -> None:
