@@ -158,6 +158,10 @@ def rollout_card(outcome: "RolloutOutcome") -> list[Any]:
     return [
         Markdown(f"# Version {outcome.version} was {verdict}"),
         *[Markdown(f"- {reason}") for reason in outcome.reasons],
+        Markdown(
+            "Evidence is a logarithm: 4.6 or more shows a loss at the level of 1 % (more where several steps "
+            "share it), however often it is looked at; below zero it speaks for the version."
+        ),
         Table(
             headers=["figure", "value"],
             data=[[name, f"{value:.4g}"] for name, value in outcome.figures.items()],

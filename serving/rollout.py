@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -203,14 +203,13 @@ class _Rollout:
         # From here on: a slow start, or a night without a controller, is not the canary's fault.
         deadline = time.monotonic() + self._settings.rollout_seconds
         while True:
+            late = time.monotonic() > deadline
             champion, canary = arms(*names, since)
             decision = decide(champion, canary, self._thresholds)
-            late = time.monotonic() > deadline
-            if decision.verdict is not Verdict.HOLD or late:
-                if decision.verdict is Verdict.HOLD:
-                    why = "; ".join(decision.reasons)
-                    late_reason = f"not proven within {self._settings.rollout_seconds:g} s: {why}"
-                    decision = Decision(Verdict.HOLD, [late_reason], decision.figures)
+            if late and decision.verdict is Verdict.HOLD:
+                why = f"not proven within {self._settings.rollout_seconds:g} s: {'; '.join(decision.reasons)}"
+                decision = replace(decision, reasons=[why])
+            if late or decision.verdict is not Verdict.HOLD:
                 decision.figures["canary_failed_answers"] = canary.errors
                 self._measured = _measured_share(before, self._backend.requests(names), *names)
                 return decision
