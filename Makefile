@@ -15,7 +15,7 @@ MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status stream features train search precompute monitor skew catalogue \
+.PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
   feast-ui bench-features bench-model test test-fast lint format clean
 
 help: ## list the targets
@@ -52,6 +52,9 @@ search: setup ## search hyperparameters on days before the tests; the settings t
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
 	@$(RUN) -m flows run monitor
+
+replay-quarantine: $(MAIN) ## validate quarantined rows again, after a fix, and land what is good now
+	@$(RUN) -m flows quarantine
 
 skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
 	@$(RUN) -m flows skew --since "$(SINCE)"

@@ -29,6 +29,10 @@ def main() -> int:
     brake = commands.add_parser("retraining", help="the trainings that drift started; stop them")
     brake.add_argument("--stop", metavar="WHY", default="", help="let nothing train until --go")
     brake.add_argument("--go", action="store_true", help="take a stop back, and forgive what brought nothing")
+    bad = commands.add_parser("quarantine", help="validate quarantined rows again; land what is good now")
+    bad.add_argument("--table", default="", help="users, rentals or ratings; all of them without it")
+    bad.add_argument("--export", metavar="FILE", default="", help="write a table's rows as CSV, to be mended")
+    bad.add_argument("--repaired", metavar="FILE", default="", help="take the mended rows of an export")
     arguments = parser.parse_args()
     try:
         if arguments.command == "demo":
@@ -47,6 +51,8 @@ def main() -> int:
             benchmark(arguments.data, day(arguments.split, "split") or SPLIT)
         elif arguments.command == "retraining":
             _retraining(arguments.stop, arguments.go)
+        elif arguments.command == "quarantine":
+            _quarantine(arguments.table, arguments.export, arguments.repaired)
         elif arguments.command == "skew":
             return _skew(arguments.since)
         else:
@@ -65,6 +71,26 @@ def _parameter(text: str) -> tuple[str, str]:
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _quarantine(table: str, export: str, repaired: str) -> None:
+    from pathlib import Path
+
+    from feature_repo.settings import FeatureSettings
+    from flows import quarantine_replay
+    from flows.parameters import ParameterError, one_of
+
+    settings = FeatureSettings()
+    if table:
+        one_of(table, "table", *quarantine_replay.REPAIRABLE)
+    elif export or repaired:
+        raise ParameterError("--table is missing: say of which table the file is")
+    if export:
+        print(f"{quarantine_replay.export(settings, table, Path(export)):,} rows in {export}")
+        return
+    for name in [table] if table else quarantine_replay.REPAIRABLE:
+        print(quarantine_replay.replay(settings, name, Path(repaired) if repaired else None))
+    print("`make features` brings what has landed into the features")
 
 
 def _retraining(stop: str, go: bool) -> None:

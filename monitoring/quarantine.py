@@ -1,5 +1,6 @@
 """Rows that broke a contract: kept whole, with the reason, until somebody repairs and replays them."""
 
+import hashlib
 import json
 import os
 import re
@@ -42,9 +43,7 @@ def write(bad: pd.DataFrame, table: str, batch: str, folder: Path) -> int:
         path.unlink(missing_ok=True)
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(pa.Table.from_pandas(rows.assign(table=table, batch=batch), schema=_SCHEMA), temporary)
-    temporary.replace(path)
+    _replace(path, pa.Table.from_pandas(rows.assign(table=table, batch=batch), schema=_SCHEMA))
     return len(rows)
 
 
@@ -57,13 +56,36 @@ def count(folder: Path) -> dict[str, int]:
 
 
 def read(folder: Path, table: str) -> pd.DataFrame:
-    """Return the table's rows for repair and replay: their own columns, and ``reason`` and ``batch``."""
+    """Return the table's rows for repair: their own columns, ``reason``, ``batch`` and ``row_id``."""
     frames = [pq.read_table(path).to_pandas() for path in _batches(folder) if path.parent.name == table]
     if not frames:
-        return pd.DataFrame({"reason": pd.Series(dtype=object), "batch": pd.Series(dtype=object)})
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in ("reason", "batch", "row_id")})
     kept = pd.concat(frames, ignore_index=True)
     rows = pd.DataFrame([json.loads(row) for row in kept["row"]], dtype=object)
-    return rows.assign(reason=kept["reason"], batch=kept["batch"])
+    return rows.assign(reason=kept["reason"], batch=kept["batch"], row_id=kept["row"].map(_identity))
+
+
+def remove(folder: Path, table: str, row_ids: set[str]) -> None:
+    """Take the rows with these ids (of ``read``) out of quarantine; a batch without rows leaves no file."""
+    for path in _batches(folder):
+        if path.parent.name != table:
+            continue
+        rows = pq.read_table(path)
+        stays = [_identity(row) not in row_ids for row in rows["row"].to_pylist()]
+        if not any(stays):
+            path.unlink()
+        elif not all(stays):
+            _replace(path, rows.filter(pa.array(stays)))
+
+
+def _replace(path: Path, rows: pa.Table) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(rows, temporary)
+    temporary.replace(path)
+
+
+def _identity(row: str) -> str:
+    return hashlib.sha256(row.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _batches(folder: Path) -> list[Path]:
