@@ -109,8 +109,8 @@ class Hyperparameters(BaseSettings):
     warm_epochs: int = Field(1, ge=1)
     """Passes over the events of a training that goes on from the champion."""
 
-    warm_days: int = Field(180, ge=1)
-    """How far back such a training looks: what is new, and enough of the old not to forget it."""
+    warm_days: int = Field(365, ge=1)
+    """How far back such a training looks: a year, or it forgets what people want in the season that comes."""
 
     warm_rate: float = Field(0.3, gt=0)
     """Share of the peak steps that such a training takes: it starts near the goal."""

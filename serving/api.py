@@ -191,7 +191,7 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         answer = await recommender.recommend(
             user_id, question.k, question.purpose, question.size, question.filters
         )
-        metrics.recommendations.labels(answer.predictor, answer.degraded is not None, answer.cold_start).inc()
+        metrics.recommendation(answer.predictor, answer.degraded is not None, answer.cold_start)
         return answer
 
     @app.get("/users/{user_id:id}/features")

@@ -1,16 +1,16 @@
 """What the API counts for Prometheus."""
 
 import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
+from math import inf
 
 from fastapi import FastAPI, Response
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring.prediction_log import PredictionLog
@@ -22,29 +22,61 @@ UNKNOWN_ROUTE = "unknown"
 """Label of requests for addresses that there are not, which would otherwise make a series each."""
 
 
-class Metrics:
-    """Counters of one application, which it shows at ``/metrics``."""
+class Metrics(Collector):
+    """Counters of one application, which it shows at ``/metrics``.
+
+    They are kept here, not in prometheus_client's own counters: Feast, when it is imported first, has these
+    share a folder with every other application of the process. All is counted in the event loop's thread.
+    """
 
     def __init__(self, log: PredictionLog) -> None:
-        self.registry = CollectorRegistry()
-        labels = ("method", "route", "status")
-        self.requests = Counter("rentals_api_requests", "Answered requests", labels, registry=self.registry)
-        self.seconds = Histogram(
-            "rentals_api_request_seconds",
-            "Time to the end of an answer",
-            ("route",),
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self._log = log
+        self._requests: Counter[tuple[str, str, str]] = Counter()
+        self._recommendations: Counter[tuple[str, str, str]] = Counter()
+        self._in_bucket: Counter[tuple[str, float]] = Counter()
+        self._seconds: Counter[str] = Counter()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request and its time."""
+        self._requests[method, route, str(status)] += 1
+        bucket = next((each for each in LATENCY_BUCKETS if seconds <= each), inf)
+        self._in_bucket[route, bucket] += 1
+        self._seconds[route] += seconds  # type: ignore[assignment]
+
+    def recommendation(self, predictor: str, degraded: bool, cold_start: bool) -> None:
+        """Count an answer with recommendations."""
+        self._recommendations[predictor, str(degraded), str(cold_start)] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Give what was counted, as Prometheus reads it."""
+        requests = CounterMetricFamily(
+            "rentals_api_requests", "Answered requests", labels=("method", "route", "status")
         )
-        self.recommendations = Counter(
+        for labels, count in self._requests.items():
+            requests.add_metric(labels, count)
+        yield requests
+        answers = CounterMetricFamily(
             "rentals_api_recommendations",
             "Answers with recommendations, by the predictor that gave them",
-            ("predictor", "degraded", "cold_start"),
-            registry=self.registry,
+            labels=("predictor", "degraded", "cold_start"),
         )
-        Gauge(
-            "rentals_prediction_log_dropped", "Entries that could not be written", registry=self.registry
-        ).set_function(lambda: log.dropped)
+        for labels, count in self._recommendations.items():
+            answers.add_metric(labels, count)
+        yield answers
+        times = HistogramMetricFamily(
+            "rentals_api_request_seconds", "Time to the end of an answer", labels=("route",)
+        )
+        for route, seconds in self._seconds.items():
+            limits = (*LATENCY_BUCKETS, inf)
+            counts = accumulate(self._in_bucket[route, limit] for limit in limits)
+            buckets = [(floatToGoString(limit), count) for limit, count in zip(limits, counts, strict=True)]
+            times.add_metric((route,), buckets, seconds)
+        yield times
+        yield GaugeMetricFamily(
+            "rentals_prediction_log_dropped", "Entries that could not be written", self._log.dropped
+        )
 
     def install(self, app: FastAPI) -> None:
         """Count every request of ``app``, and show the counters."""
@@ -52,7 +84,7 @@ class Metrics:
 
         @app.get("/metrics", include_in_schema=False)
         async def metrics() -> Response:
-            return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+            return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Counted:
@@ -77,5 +109,4 @@ class _Counted:
             await self._app(scope, receive, seen)
         finally:
             route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
-            self._metrics.requests.labels(scope["method"], route, status).inc()
-            self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
+            self._metrics.request(scope["method"], route, status, time.perf_counter() - began)
