@@ -6,7 +6,7 @@ from math import log
 
 from scipy import stats
 
-from serving.evidence import log_evidence
+from serving.evidence import kept_reward, less_reward, log_evidence
 from serving.settings import DecisionThresholds
 
 
@@ -94,7 +94,7 @@ def _figures(champion: Arm, canary: Arm) -> dict[str, float]:
     if champion.requests and canary.requests:
         figures["error_evidence"] = _more_failures(champion, canary)
     if champion.trials and canary.trials:
-        figures["reward_evidence"] = _less_reward(champion, canary)
+        figures["reward_evidence"] = float(less_reward(*_rewards(champion, canary)))
     if champion.predicted_ratings and canary.predicted_ratings:
         # The asymptotic method: only the distance is used, and the exact p-value is slow.
         test = stats.ks_2samp(champion.predicted_ratings, canary.predicted_ratings, method="asymp")
@@ -108,22 +108,15 @@ def _more_failures(champion: Arm, canary: Arm) -> float:
     return float(log_evidence(canary.errors, champion.errors + canary.errors, share))
 
 
-def _less_reward(champion: Arm, canary: Arm) -> float:
-    """Log evidence that a reward falls to the champion more often than an answer does."""
-    share = champion.trials / (champion.trials + canary.trials)
-    return float(log_evidence(champion.hits, champion.hits + canary.hits, share))
+def _rewards(champion: Arm, canary: Arm) -> tuple[int, int, int, int]:
+    return champion.hits, champion.trials, canary.hits, canary.trials
 
 
 def _keeps_reward(champion: Arm, canary: Arm, margin: float, level: float) -> bool:
-    """Whether the rewards show that the canary gets more than ``1 - margin`` times the champion's share.
-
-    At that bound a reward falls to the canary as often as an answer would if it had fewer by the margin.
-    """
-    kept = (1 - margin) * canary.trials
-    if not (kept and champion.trials):
+    """Whether the rewards show that the canary gets more than ``1 - margin`` times the champion's share."""
+    if not (canary.trials and champion.trials):
         return False
-    share = kept / (kept + champion.trials)
-    return bool(log_evidence(canary.hits, champion.hits + canary.hits, share) >= -log(level))
+    return bool(kept_reward(*_rewards(champion, canary), margin) >= -log(level))
 
 
 def _failures(

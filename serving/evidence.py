@@ -29,3 +29,22 @@ def log_evidence(count: Values, total: Values, share: Values) -> np.ndarray:
     likelihood = special.betaln(count + 1, other + 1) + stats.beta.logsf(share, count + 1, other + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(likelihood - np.log1p(-share) - count * np.log(share) - other * np.log1p(-share))
+
+
+def less_reward(
+    champion_hits: Values, champion_trials: Values, canary_hits: Values, canary_trials: Values
+) -> np.ndarray:
+    """Log evidence that a reward falls to the champion more often than a trial does; arrays of one shape."""
+    share = champion_trials / (champion_trials + canary_trials)
+    return log_evidence(champion_hits, champion_hits + canary_hits, share)
+
+
+def kept_reward(
+    champion_hits: Values, champion_trials: Values, canary_hits: Values, canary_trials: Values, margin: float
+) -> np.ndarray:
+    """Log evidence that the canary gets more than ``1 - margin`` times the champion's share of rewards.
+
+    At that bound a reward falls to the canary as often as a trial would if it had fewer by the margin.
+    """
+    kept = (1 - margin) * canary_trials
+    return log_evidence(canary_hits, champion_hits + canary_hits, kept / (kept + champion_trials))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from serving.evidence import log_evidence
+from serving.evidence import kept_reward, less_reward
 from serving.settings import DecisionThresholds
 
 ROLLOUTS = 10_000
@@ -43,16 +43,9 @@ class Rollouts:
     canary_hits: np.ndarray
 
     @property
-    def loss_evidence(self) -> np.ndarray:
-        """Log evidence, at each look, that the canary gets fewer rewards [rollouts, looks]."""
-        share = self.champion_trials / (self.champion_trials + self.canary_trials)
-        return log_evidence(self.champion_hits, self.champion_hits + self.canary_hits, share)
-
-    def kept_evidence(self, margin: float) -> np.ndarray:
-        """Log evidence, at each look, that the canary loses no more than ``margin`` [rollouts, looks]."""
-        kept = (1 - margin) * self.canary_trials
-        share = kept / (kept + self.champion_trials)
-        return log_evidence(self.canary_hits, self.champion_hits + self.canary_hits, share)
+    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Hits and trials of the champion, then of the canary, as ``serving.evidence`` takes them."""
+        return self.champion_hits, self.champion_trials, self.canary_hits, self.canary_trials
 
     @property
     def fixed_p_values(self) -> np.ndarray:
@@ -83,7 +76,7 @@ def figures(rollouts: int = ROLLOUTS, seed: int = 0) -> dict[str, Any]:
     worse = simulate(MARGIN, LOSSES[0.2], rollouts=rollouts, seed=seed)
     found = {}
     for loss, every in LOSSES.items():
-        passed = simulate(loss, every, rollouts=rollouts, seed=seed).loss_evidence >= limit
+        passed = less_reward(*simulate(loss, every, rollouts=rollouts, seed=seed).counts) >= limit
         requests = np.where(passed.any(axis=1), (passed.argmax(axis=1) + 1) * every, np.inf)
         found[f"{loss:.0%}"] = {
             "median": float(np.median(requests)),
@@ -91,11 +84,11 @@ def figures(rollouts: int = ROLLOUTS, seed: int = 0) -> dict[str, Any]:
         }
     return {
         "level": level,
-        "false_rollbacks": float((equal.loss_evidence >= limit).any(axis=1).mean()),
-        "false_rollbacks_at_5_percent": float((few.loss_evidence >= limit).any(axis=1).mean()),
+        "false_rollbacks": float((less_reward(*equal.counts) >= limit).any(axis=1).mean()),
+        "false_rollbacks_at_5_percent": float((less_reward(*few.counts) >= limit).any(axis=1).mean()),
         "false_rollbacks_of_a_fixed_test": float((equal.fixed_p_values < level).any(axis=1).mean()),
         f"false_promotions_of_a_{MARGIN:.0%}_loss": float(
-            (worse.kept_evidence(MARGIN) >= limit).any(axis=1).mean()
+            (kept_reward(*worse.counts, MARGIN) >= limit).any(axis=1).mean()
         ),
         "requests_of_both_arms_until_a_loss_is_found": found,
         "how": f"{rollouts:,} rollouts, {LOOKS} looks at each, {REWARD:.0%} of answers liked, half of the "
