@@ -46,10 +46,15 @@ class Backend(Protocol):
         """Return a reader of what is seen of the champion and of a canary with ``share`` percent."""
 
 
+def live(weights: Mapping[str, int]) -> dict[str, int]:
+    """Return the predictors that answer users."""
+    return {name: percent for name, percent in weights.items() if percent}
+
+
 def render_weights(weights: Mapping[str, int], settings: ServingSettings) -> SeldonDeployment:
     """Return the deployment in which a predictor with 0 % is the shadow."""
     shadow = next((name for name, percent in weights.items() if not percent), None)
-    return render({name: percent for name, percent in weights.items() if percent}, settings, shadow)
+    return render(live(weights), settings, shadow)
 
 
 class LocalBackend:

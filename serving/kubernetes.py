@@ -10,13 +10,10 @@ import time
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
-from math import nan
-from pathlib import Path
+from math import isnan, nan
 from typing import Any
 
 import httpx
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from tenacity import (
     Retrying,
     retry_if_exception_type,
@@ -27,13 +24,10 @@ from tenacity import (
 
 from serving import manifest
 from serving.arms import ArmReader
-from serving.backend import ChangedByOthersError, NotAppliedError, render_weights
+from serving.backend import ChangedByOthersError, NotAppliedError, live, render_weights
 from serving.decision import Arm
 from serving.seldon import SeldonDeployment
-from serving.settings import ServingSettings
-
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where a pod finds what its service account may use."""
+from serving.settings import ClusterSettings, ServingSettings
 
 TRIES = 5
 """Attempts of a call that times out, meets a conflict or a server's fault."""
@@ -45,46 +39,6 @@ LONGEST_REASON = 200
 """Letters of a fault that an error shows."""
 
 PATH = "/apis/machinelearning.seldon.io/v1/namespaces/{namespace}/seldondeployments/{name}"
-
-
-OF_PREDICTOR = (
-    '{{reporter="source",destination_workload_namespace="{namespace}",'
-    'destination_workload=~"{deployment}-{predictor}-.*"}}'
-)
-"""Labels of a predictor's series as its callers count it: a pod out of reach counts nothing itself."""
-
-
-class ClusterSettings(BaseSettings):
-    """Where the cluster and its Prometheus are, and how their series are called."""
-
-    model_config = SettingsConfigDict(env_prefix="RENTALS_KUBERNETES_")
-
-    url: str = "https://kubernetes.default.svc"
-    """Address of the Kubernetes API."""
-
-    token_file: Path = ACCOUNT / "token"
-    """File with the bearer token; it is read at every call, because Kubernetes renews it."""
-
-    ca_file: Path = ACCOUNT / "ca.crt"
-    """Certificates that the API's own is checked with."""
-
-    prometheus_url: str = "http://prometheus-server.monitoring.svc"
-    """Address of Prometheus."""
-
-    requests_series: str = Field(f"istio_requests_total{OF_PREDICTOR}", pattern=r"\}\}$")
-    """Counter of a predictor's answers, with the label ``response_code``; it ends with its labels."""
-
-    latency_series: str = f"istio_request_duration_milliseconds_bucket{OF_PREDICTOR}"
-    """Histogram of a predictor's latencies in milliseconds."""
-
-    call_seconds: float = Field(10, gt=0)
-    """Longest wait for one answer of either."""
-
-    retry_seconds: float = Field(1, gt=0)
-    """Wait before a second attempt; it doubles with each further one."""
-
-    ready_seconds: float = Field(600, gt=0)
-    """Longest wait until Seldon has all predictors ready and the weights in force."""
 
 
 class ClusterError(RuntimeError):
@@ -114,7 +68,7 @@ class KubernetesBackend:
             return None
         known = manifest.known_part(found, f"SeldonDeployment {self._settings.deployment_name}")
         # What somebody changes later must not be taken for what this rollout began with.
-        self._weights = self._weights or _live(known.weights)
+        self._weights = self._weights or live(known.weights)
         return known
 
     def check(self, canary: str) -> None:
@@ -136,7 +90,7 @@ class KubernetesBackend:
                 raise NotAppliedError(f"{self._path} is gone")
             self._check_unchanged(found)
             # Before it is sent: whoever stops the rollout now must know what may have been taken.
-            self._attempted = _live(weights)
+            self._attempted = live(weights)
             patched = self._call(
                 "PATCH",
                 json={
@@ -149,7 +103,7 @@ class KubernetesBackend:
                 break
         else:
             raise NotAppliedError(f"{self._path} is changed by others all the time: {TRIES} conflicts")
-        self._weights = _live(weights)
+        self._weights = live(weights)
         self._wait(tuple(weights))
 
     def requests(self, predictors: tuple[str, ...]) -> Mapping[str, int]:
@@ -176,7 +130,7 @@ class KubernetesBackend:
         return Arm(
             requests=self._increase(requests, seconds),
             errors=self._increase(failed, seconds),
-            latency_p95_ms=None if latency != latency else latency,
+            latency_p95_ms=None if isnan(latency) else latency,
         )
 
     def _increase(self, series: str, seconds: int) -> int:
@@ -219,7 +173,7 @@ class KubernetesBackend:
         return wanted
 
     def _check_unchanged(self, found: dict[str, Any]) -> None:
-        now = _live({one["name"]: one.get("traffic", 0) for one in found["spec"]["predictors"]})
+        now = live({one["name"]: one.get("traffic", 0) for one in found["spec"]["predictors"]})
         # A patch whose answer got lost may have been taken.
         if self._weights is not None and now not in (self._weights, self._attempted):
             raise ChangedByOthersError(
@@ -311,10 +265,6 @@ def _certificates(cluster: ClusterSettings) -> ssl.SSLContext | bool:
         raise ClusterError(
             f"no certificates in {cluster.ca_file} ({error}): set RENTALS_KUBERNETES_CA_FILE, or run in a pod"
         ) from error
-
-
-def _live(weights: Mapping[str, int]) -> dict[str, int]:
-    return {name: percent for name, percent in weights.items() if percent}
 
 
 def _asks_for_patience(answer: httpx.Response) -> bool:

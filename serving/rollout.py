@@ -149,8 +149,8 @@ class _Rollout:
         self._backend = backend
         self._canary, self._settings, self._thresholds, self._arms = canary, settings, thresholds, arms
         self._log = DecisionLog(settings.run / "decisions.db")
-        self._pending = self._unfinished(deployment)
         last, shadow = self._log.last(), deployment.shadow.name if deployment.shadow else None
+        self._pending = self._unfinished(last, deployment)
         # A canary that a killed rollout has left behind as a shadow is nobody's.
         self._shadow = None if shadow == canary or (last and shadow == last.canary) else shadow
         against = self._log.rolled_back(canary)
@@ -162,9 +162,8 @@ class _Rollout:
         self._share = self._pending.share if self._pending else None
         self._measured: float | None = None
 
-    def _unfinished(self, deployment: SeldonDeployment) -> LoggedDecision | None:
-        """The last decision of a rollout of this canary that was killed while both had traffic."""
-        last = self._log.last()
+    def _unfinished(self, last: LoggedDecision | None, deployment: SeldonDeployment) -> LoggedDecision | None:
+        """The last decision, if it is of a rollout of this canary that was killed while both had traffic."""
         same = last and (last.champion, last.canary) == (self._champion, self._canary)
         return last if same and _share_of(self._canary, deployment) is not None else None
 

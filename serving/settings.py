@@ -8,6 +8,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod finds what its service account may use."""
+
+OF_PREDICTOR = (
+    '{{reporter="source",destination_workload_namespace="{namespace}",'
+    'destination_workload=~"{deployment}-{predictor}-.*"}}'
+)
+"""Labels of a predictor's series as its callers count it: a pod out of reach counts nothing itself."""
+
 
 class ServingSettings(BaseSettings):
     """What is served, where it listens and how long each part may take."""
@@ -156,3 +165,36 @@ class DecisionThresholds(BaseSettings):
         """Return the thresholds of one of ``steps`` steps: the levels hold for the rollout as a whole."""
         levels = ("error_significance", "reward_significance")
         return self.model_copy(update={name: getattr(self, name) / steps for name in levels})
+
+
+class ClusterSettings(BaseSettings):
+    """Where the cluster and its Prometheus are, and how their series are called."""
+
+    model_config = SettingsConfigDict(env_prefix="RENTALS_KUBERNETES_")
+
+    url: str = "https://kubernetes.default.svc"
+    """Address of the Kubernetes API."""
+
+    token_file: Path = ACCOUNT / "token"
+    """File with the bearer token; it is read at every call, because Kubernetes renews it."""
+
+    ca_file: Path = ACCOUNT / "ca.crt"
+    """Certificates that the API's own is checked with."""
+
+    prometheus_url: str = "http://prometheus-server.monitoring.svc"
+    """Address of Prometheus."""
+
+    requests_series: str = Field(f"istio_requests_total{OF_PREDICTOR}", pattern=r"\}\}$")
+    """Counter of a predictor's answers, with the label ``response_code``; it ends with its labels."""
+
+    latency_series: str = f"istio_request_duration_milliseconds_bucket{OF_PREDICTOR}"
+    """Histogram of a predictor's latencies in milliseconds."""
+
+    call_seconds: float = Field(10, gt=0)
+    """Longest wait for one answer of either."""
+
+    retry_seconds: float = Field(1, gt=0)
+    """Wait before a second attempt; it doubles with each further one."""
+
+    ready_seconds: float = Field(600, gt=0)
+    """Longest wait until Seldon has all predictors ready and the weights in force."""

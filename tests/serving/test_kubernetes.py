@@ -14,10 +14,10 @@ import pytest
 
 from serving.backend import ChangedByOthersError, NotAppliedError
 from serving.decision_log import DecisionLog
-from serving.kubernetes import ClusterError, ClusterSettings, KubernetesBackend
+from serving.kubernetes import ClusterError, KubernetesBackend
 from serving.manifest import ManifestError, render
 from serving.rollout import RolloutError, RolloutOutcome, rollout
-from serving.settings import DecisionThresholds, ServingSettings
+from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 
 PATH = "/apis/machinelearning.seldon.io/v1/namespaces/rentals/seldondeployments/rentals"
 TOKEN = "a-token"  # noqa: S105 - of the test's own server
