@@ -5,10 +5,9 @@ soon after the last training, beyond a day's budget, after a person has said sto
 trainings brought nothing: then a person is called instead of training on and on.
 """
 
-import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from feature_repo import lake
 from flows.alert import alert
 from flows.runs import FlowFailedError, start
 from flows.settings import FlowSettings
@@ -191,8 +191,10 @@ def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Cons
     """
     settings, reason = FlowSettings(), f"drift in {', '.join(drifted)}"
     log = log_of(settings)
-    with _alone(settings) as alone:
-        if not alone:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lake.exclusive(settings.home / "retraining"))
+        except lake.LakeError:
             return Considered(None, f"{reason}: another retraining is running")
         _bury(log, settings)
         waiting, stopped = _waiting(), _stopped(settings)
@@ -276,15 +278,3 @@ def _stopped(settings: FlowSettings) -> str | None:
         return stop_file(settings).read_text().strip() or "no reason given"
     except FileNotFoundError:
         return None
-
-
-@contextmanager
-def _alone(settings: FlowSettings) -> Iterator[bool]:
-    settings.home.mkdir(parents=True, exist_ok=True)
-    with (settings.home / "retraining.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

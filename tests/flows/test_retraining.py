@@ -217,7 +217,7 @@ def test_a_version_that_waits_is_rolled_out_instead_of_training(flows: Flows) ->
 def test_two_at_once_are_one(flows: Flows) -> None:
     home = FlowSettings().home
     home.mkdir(parents=True)
-    with (home / "retraining.lock").open("w") as lock:
+    with (home / ".retraining.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = retrain(["purpose"], UNTIL, roll_out=False)
     assert done.version is None and "another retraining is running" in done.conclusion
