@@ -21,6 +21,9 @@ AGE, BODY_TYPE = "user_age", "user_segment"
 """Features by which people are parted, to see whether all are served alike."""
 
 
+OTHERS = 1_000
+"""Latest requests beside which a user is seen when reasons are told."""
+
 HALF_ROWS = 2_000
 """Real requests on which the loss of half precision is measured: its mean needs fewer."""
 
@@ -92,7 +95,7 @@ def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSe
     requests = data.events.tail(settings.parity_rows)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        onnx = export_all(model, data.latest, folder)
+        onnx = export_all(model, data.latest, folder, others=requests.tail(OTHERS))
         decision = decide(
             own,
             other,

@@ -14,6 +14,7 @@ from models.files import replacing
 from models.filters import add_filters, attribute_filters
 from models.graph import USER, Graph, add_ratings, user_graph
 from models.inference import COUNT, MODEL_FILE, PAIRS_FILE
+from models.reasons import add_reasons
 from models.recommender import Recommender
 from models.towers import RentalVectors
 
@@ -21,33 +22,49 @@ HALF_FILE = "model.fp16.onnx"
 """The graph of the best rentals for a GPU, beside the others in a model's folder."""
 
 
-def export_all(model: Recommender, catalogue: pd.DataFrame, folder: Path, k: int = 100) -> Path:
+def export_all(
+    model: Recommender,
+    catalogue: pd.DataFrame,
+    folder: Path,
+    k: int = 100,
+    others: pd.DataFrame | None = None,
+) -> Path:
     """Write ``model.onnx``, ``pairs.onnx`` and ``model.fp16.onnx`` into ``folder``; return the first one.
 
     Args and errors are those of ``export``.
     """
     export_pairs(model, catalogue, folder / PAIRS_FILE)
-    export(model, catalogue, folder / HALF_FILE, k, half=True)
-    return export(model, catalogue, folder / MODEL_FILE, k)
+    export(model, catalogue, folder / HALF_FILE, k, others, half=True)
+    return export(model, catalogue, folder / MODEL_FILE, k, others)
 
 
-def export(model: Recommender, catalogue: pd.DataFrame, path: Path, k: int = 100, half: bool = False) -> Path:
+def export(
+    model: Recommender,
+    catalogue: pd.DataFrame,
+    path: Path,
+    k: int = 100,
+    others: pd.DataFrame | None = None,
+    half: bool = False,
+) -> Path:
     """Write the graph of the best rentals of one catalogue as an ONNX file.
 
     Inputs, each [batch, 1]: ``user_id``, ``purpose`` and categorical user features as STRING ("" = missing),
     numeric user features as FLOAT (NaN = missing). Inputs that may be left out, each STRING
     [batch, any number], "" saying nothing: ``exclude`` (rentals which must not come back), ``only`` (rentals
-    which may) and one per categorical rental feature (allowed values), such as ``category``; and ``k`` INT64
-    [1], the number of rentals of an answer.
+    which may) and one per categorical rental feature (allowed values), such as ``category``; ``price_from``
+    and ``price_to`` FLOAT [batch, 1], NaN saying nothing; and ``k`` INT64 [1], the number of rentals of an
+    answer.
 
     Outputs, best first, each [batch, number]: ``rental_id`` STRING, ``score`` FLOAT, ``predicted_rating``
-    FLOAT in 1..5. Where the filters leave fewer rentals, the rest of a row is "", -inf and NaN.
+    FLOAT in 1..5. Where the filters leave fewer rentals, the rest of a row is "", -inf and NaN. Beside
+    ``others`` also those of ``models.reasons.add_reasons``.
 
     Args:
         model: a fitted recommender.
         catalogue: one snapshot, a row per rental.
         path: the file to write; it appears whole or not at all.
         k: the rentals of an answer, at most all, where the caller gives no ``k``.
+        others: rows of other requests, such as the latest events, beside which a user's reasons are seen.
         half: keep the catalogue's vectors and take the scores' product in half precision, for a GPU. What it
             loses is measured by ``models.parity.agreement``.
 
@@ -60,7 +77,7 @@ def export(model: Recommender, catalogue: pd.DataFrame, path: Path, k: int = 100
     rental_ids, filters = checked_ids(model, catalogue), attribute_filters(model.encoding.columns)
     vectors, precision = rental_vectors(model, catalogue), torch.float16 if half else torch.float32
     count = len(rental_ids)
-    graph = user_graph(model)
+    graph = user_graph(model, with_terms=others is not None)
     graph.constant("ranking", vectors.ranking.T.to(precision))
     graph.constant("ranking_bias", vectors.ranking_bias)
     add_filters(graph, catalogue, filters)
@@ -88,6 +105,8 @@ def export(model: Recommender, catalogue: pd.DataFrame, path: Path, k: int = 100
     graph.output("rental_id", TensorProto.STRING, ["batch", COUNT])
     graph.output("score", TensorProto.FLOAT, ["batch", COUNT])
     graph.output("predicted_rating", TensorProto.FLOAT, ["batch", COUNT])
+    if others is not None:
+        add_reasons(graph, model, catalogue, others)
     return _write(graph, path)
 
 

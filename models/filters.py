@@ -15,6 +15,12 @@ EXCLUDE = "exclude"
 ONLY = "only"
 """Input of the rentals which may come back."""
 
+PRICE = "rental_price"
+"""Numeric feature whose range may be given."""
+
+LIMITS = ("price_from", "price_to")
+"""Inputs of the least and the greatest price; both belong to the range."""
+
 PREFIX = "rental_"
 """Columns of a rental's attributes begin so; the filter of ``rental_category`` is the input ``category``."""
 
@@ -26,7 +32,7 @@ def attribute_filters(columns: Columns) -> dict[str, str]:
         ColumnError: a filter has the name of a user's input.
     """
     filters = {name.removeprefix(PREFIX): name for name in columns.rental_categorical}
-    taken = {*columns.user_strings, *columns.user_numeric, EXCLUDE, ONLY, "k"}
+    taken = {*columns.user_strings, *columns.user_numeric, EXCLUDE, ONLY, *LIMITS, "k"}
     if double := sorted(taken & set(filters)):
         raise ColumnError(f"{double} are inputs of the model already; name these rental features otherwise")
     return filters
@@ -35,7 +41,8 @@ def attribute_filters(columns: Columns) -> dict[str, str]:
 def add_filters(graph: Graph, catalogue: pd.DataFrame, filters: dict[str, str]) -> None:
     """Add the inputs and ``_bias`` [batch or 1, rentals]: ``ranking_bias``, -inf where a rental is masked.
 
-    Each input is STRING [batch, any number], or left out; the empty text says nothing.
+    Each input is STRING [batch, any number], or left out; the empty text says nothing. Where the catalogue
+    has prices, ``LIMITS`` are inputs too.
 
     Args:
         graph: with the constant ``ranking_bias`` [rentals].
@@ -57,6 +64,21 @@ def add_filters(graph: Graph, catalogue: pd.DataFrame, filters: dict[str, str]) 
             """
         )
         forbidden = f"_forbidden_{name}"
+    if PRICE in catalogue:
+        graph.constant("_price", catalogue[PRICE].to_numpy(np.float32))
+        for name, inside in zip(LIMITS, ("GreaterOrEqual", "LessOrEqual"), strict=True):
+            graph.input(name, TensorProto.FLOAT, [f"{name}_rows", 1], np.array([[np.nan]], np.float32))
+            # A price that is not known is in no range.
+            graph.add(
+                f"""
+                _blank_{name} = IsNaN ({name})
+                _inside_{name} = {inside} (_price, {name})
+                _allowed_{name} = Or (_blank_{name}, _inside_{name})
+                _outside_{name} = Not (_allowed_{name})
+                _forbidden_{name} = Or ({forbidden}, _outside_{name})
+                """
+            )
+            forbidden = f"_forbidden_{name}"
     graph.add(f"_bias = Where ({forbidden}, _masked_score, ranking_bias)")
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from models.encoding import RECENT_RENTALS, UserEncoding
 from models.recommender import RATING_SCALE, Recommender
-from models.towers import UserVectors
 from models.vocabulary import UNKNOWN
+from models.wording import subjects
 
 OPSET = 20
 """ONNX operators: the first that split a text, known to ONNX Runtime since 1.17 (January 2024)."""
@@ -38,16 +38,29 @@ RECENT = "_recent"
 USER = ("_user_ranking", "_user_rating", "_user_rating_bias")
 """Names inside the graph of the user's vectors. A name with a line in front is no input and no output."""
 
+TERMS = "_user_terms"
+"""Name inside the graph of what each subject of a user's inputs adds to the first of them."""
+
 
 class _UserSide(nn.Module):
-    def __init__(self, model: Recommender) -> None:
+    def __init__(self, model: Recommender, with_terms: bool) -> None:
         super().__init__()
-        self.model, self.strings = model, len(model.encoding.user.strings)
+        self.side, self.strings = model.user_side, len(model.encoding.user.strings)
+        self.groups = subjects(model.encoding)[0].values() if with_terms else ()
 
-    def forward(self, recent: Tensor, *inputs: Tensor) -> UserVectors:
+    def forward(self, recent: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         codes, numbers = torch.cat(inputs[: self.strings], 1), torch.cat(inputs[self.strings :], 1)
-        vectors: UserVectors = self.model.user_side(codes, numbers, recent)
-        return vectors
+        vectors: tuple[Tensor, ...] = self.side(codes, numbers, recent)
+        return (*vectors, self._terms(codes, numbers, recent)) if self.groups else vectors
+
+    def _terms(self, codes: Tensor, numbers: Tensor, recent: Tensor) -> Tensor:
+        """Addends of the ranking vectors by subject [rows, subjects, d + lifts]."""
+        terms = self.side.ranking_terms(codes, numbers, recent)
+        # The recent rentals' term has a row for each of them.
+        whole = {name: term.sum(dim=1) if term.dim() == 3 else term for name, term in terms.items()}
+        return torch.stack(
+            [torch.stack([whole[name] for name in group]).sum(dim=0) for group in self.groups], dim=1
+        )
 
 
 @dataclass
@@ -108,8 +121,13 @@ class Graph:
         return model
 
 
-def user_graph(model: Recommender) -> Graph:
-    """Begin a graph with the user's inputs, each [batch, 1], and the user's vectors, named ``USER``."""
+def user_graph(model: Recommender, with_terms: bool = False) -> Graph:
+    """Begin a graph with the user's inputs, each [batch, 1], and the user's vectors, named ``USER``.
+
+    Args:
+        model: gives the user's side.
+        with_terms: add ``TERMS`` [batch, subjects, d + lifts], from which reasons are told.
+    """
     side, graph = model.encoding.user, Graph()
     for name, vocabulary in zip(side.strings, side.vocabularies, strict=True):
         graph.input(name, TensorProto.STRING, ["batch", 1])
@@ -118,7 +136,7 @@ def user_graph(model: Recommender) -> Graph:
     _add_recent(graph, side)
     for name in side.numeric:
         graph.input(name, TensorProto.FLOAT, ["batch", 1])
-    traced = _trace(model)
+    traced = _trace(model, with_terms)
     graph.nodes += traced.node
     graph.constants += traced.initializer
     return graph
@@ -173,8 +191,8 @@ def add_ratings(graph: Graph, model: Recommender, rating: Tensor, rating_bias: T
     graph.constant("_last", np.array([2], np.int64))
 
 
-def _trace(model: Recommender) -> onnx.GraphProto:
-    side = model.encoding.user
+def _trace(model: Recommender, with_terms: bool) -> onnx.GraphProto:
+    side, outputs = model.encoding.user, [*USER, *([TERMS] if with_terms else [])]
     names = [*(CODE.format(name) for name in side.strings), *side.numeric]
     # Two rows, because a batch of one would be taken as a constant.
     example = [torch.zeros(2, RECENT_RENTALS, dtype=torch.int64)]
@@ -183,13 +201,13 @@ def _trace(model: Recommender) -> onnx.GraphProto:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _UserSide(model).eval(),
+            _UserSide(model, with_terms).eval(),
             tuple(example),
             str(Path(folder) / "user.onnx"),
             input_names=[RECENT, *names],
-            output_names=list(USER),
+            output_names=outputs,
             dynamic_axes={RECENT: {0: "batch", 1: "recent"}}
-            | {name: {0: "batch"} for name in (*names, *USER)},
+            | {name: {0: "batch"} for name in (*names, *outputs)},
             opset_version=OPSET,
             dynamo=False,
         )

@@ -20,12 +20,25 @@ User = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Reason:
+    """What speaks for a rental."""
+
+    subject: str
+    """Such as ``purpose`` or ``rental's popularity``."""
+
+    factor: float
+    """How many times as often the rental is expected to be chosen because of it."""
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """One rental of an answer."""
 
     rental_id: str
     score: float
     predicted_rating: float
+    reasons: tuple[Reason, ...]
+    """The strongest first; none where the model was exported without them."""
 
 
 class EmbeddedModel:
@@ -51,6 +64,8 @@ class EmbeddedModel:
         k: int = 10,
         exclude: str | Iterable[str] = (),
         only: str | Iterable[str] = (),
+        price_from: float | None = None,
+        price_to: float | None = None,
         **attributes: str | Iterable[str] | None,
     ) -> list[Recommendation]:
         """Return the best ``k`` rentals, best first; fewer where the filters or the catalogue leave fewer.
@@ -60,6 +75,8 @@ class EmbeddedModel:
             k: number of rentals, at least 1.
             exclude: rentals that must not come back, such as those already rented; unknown ones do no harm.
             only: the rentals that may come back; all of them where it is empty.
+            price_from: least price; a rental without a known price has none that is allowed.
+            price_to: greatest price.
             attributes: allowed values of a rental's attributes by name, such as ``category="gown"`` or
                 ``category=["gown", "suit"]``; None allows all. A rental of which the attribute is not known
                 has no allowed value.
@@ -70,14 +87,25 @@ class EmbeddedModel:
         if k < 1:
             raise ValueError(f"k is {k}; ask for at least one rental")
         filters = {"exclude": exclude, "only": only, **attributes}
-        given = {name: listed for name, values in filters.items() if (listed := _listed(values))}
+        given: dict[str, Any] = {
+            name: listed for name, values in filters.items() if (listed := _listed(values))
+        }
+        limits = {"price_from": price_from, "price_to": price_to}
+        given |= {name: limit for name, limit in limits.items() if limit is not None}
         inputs = inputs_of(self.session, [{**_features(user), **given}], strict=True)
         if COUNT in {value.name for value in self.session.get_overridable_initializers()}:
             inputs[COUNT] = np.array([k], np.int64)
-        outputs = self.session.run(["rental_id", "score", "predicted_rating"], inputs)
+        names = [output.name for output in self.session.get_outputs()]
+        outputs = dict(zip(names, self.session.run(names, inputs), strict=True))
+        reasons = [outputs[name][0] for name in ("reason", "reason_factor") if name in outputs]
         return [
-            Recommendation(str(rental_id), float(score), float(rating))
-            for rental_id, score, rating in zip(*(output[0, :k] for output in outputs), strict=True)
+            Recommendation(str(rental_id), float(score), float(rating), _reasons(reasons, place))
+            for place, (rental_id, score, rating) in enumerate(
+                zip(
+                    *(outputs[name][0, :k] for name in ("rental_id", "score", "predicted_rating")),
+                    strict=True,
+                )
+            )
             if rental_id
         ]
 
@@ -111,6 +139,11 @@ def load(path_or_uri: str | Path) -> EmbeddedModel:
 
         return EmbeddedModel(download(str(path_or_uri)))
     return EmbeddedModel(Path(path_or_uri))
+
+
+def _reasons(outputs: list[np.ndarray], place: int) -> tuple[Reason, ...]:
+    found = zip(*(output[place] for output in outputs), strict=True) if outputs else ()
+    return tuple(Reason(str(subject), float(factor)) for subject, factor in found if subject)
 
 
 def _features(user: User) -> Mapping[str, Any]:

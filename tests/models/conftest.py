@@ -133,7 +133,8 @@ def model(market: Market, columns: Columns, hyperparameters: Hyperparameters) ->
 @pytest.fixture(scope="session")
 def exported(model: Recommender, market: Market, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model's folder: the graphs of the latest catalogue, 20 rentals an answer; not to be changed."""
-    return export_all(model, market.latest, tmp_path_factory.mktemp("exported"), k=20).parent
+    folder = tmp_path_factory.mktemp("exported")
+    return export_all(model, market.latest, folder, k=20, others=market.train).parent
 
 
 @pytest.fixture(scope="session")

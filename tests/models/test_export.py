@@ -26,19 +26,20 @@ def test_the_files_stand_alone_and_a_free_batch_has_named_inputs(exported, colum
     text, number = onnx.TensorProto.STRING, onnx.TensorProto.FLOAT
     expected = dict.fromkeys(columns.user_strings, (text, "batch", 1))
     expected |= dict.fromkeys(columns.user_numeric, (number, "batch", 1))
-    filters = {"exclude", "only", "category", "k"}
+    filters = {"exclude", "only", "category", "price_from", "price_to", "k"}
     assert inputs_by_name(exported / "model.onnx") == (expected, filters)
     assert inputs_by_name(exported / "model.fp16.onnx") == (expected, filters)
     assert inputs_by_name(exported / "pairs.onnx") == (expected | {"rental_id": (text, "batch", 0)}, set())
     graph = onnx.load(exported / "model.onnx").graph
-    assert [value.name for value in graph.output] == ["rental_id", "score", "predicted_rating"]
+    told = ["rental_id", "score", "predicted_rating", "reason", "reason_factor"]
+    assert [value.name for value in graph.output] == told
     assert {file.name for file in exported.iterdir()} == {"model.onnx", "pairs.onnx", "model.fp16.onnx"}
 
 
 def test_who_gives_no_option_gets_k_rentals(exported):
     session = open_session(exported / "model.onnx")
     answer = session.run(None, inputs_of(session, [{"user_id": "u1"}, {}]))
-    assert [output.shape for output in answer] == [(2, 20)] * 3
+    assert [output.shape for output in answer] == [(2, 20)] * 3 + [(2, 20, 3)] * 2
 
 
 @pytest.mark.parametrize("k", [0, -1])
@@ -60,7 +61,7 @@ def test_a_batch_gives_each_row_its_own_answer(exported):
     session = open_session(exported / "model.onnx")
     one = {"user_id": "u1", "purpose": "work", "user_segment": "tall"}
     rows = [one, {"purpose": "party"}, one]
-    ids, scores, _ = session.run(None, inputs_of(session, rows))
+    ids, scores = session.run(["rental_id", "score"], inputs_of(session, rows))
     assert ids.shape == scores.shape == (3, 20)
     assert (ids[0] == ids[2]).all()
     assert (ids[0] != ids[1]).any()

@@ -20,9 +20,10 @@ USERS = [{"user_id": "u1", "purpose": "party"}, {"user_segment": "tall"}, {"user
 
 @pytest.fixture(scope="module")
 def catalogue(market) -> pd.DataFrame:
-    """Every seventh rental is of no known category."""
+    """Every seventh rental is of no known category, every fifth of no known price."""
     frame = market.latest.copy()
     frame.loc[::7, "rental_category"] = None
+    frame.loc[::5, "rental_price"] = None
     return frame
 
 
@@ -37,9 +38,10 @@ def unmasked(session, catalogue):
     return session.run(None, {**inputs_of(session, USERS), "k": np.array([len(catalogue)])})
 
 
-def oracle(unmasked, row, catalogue, exclude, only, category, k):
+def oracle(unmasked, row, catalogue, exclude, only, category, price_from, price_to, k):
     """The best ``k`` of one user by a plain loop."""
     category_of = dict(zip(catalogue["rental_id"], catalogue["rental_category"], strict=True))
+    price_of = dict(zip(catalogue["rental_id"], catalogue["rental_price"], strict=True))
     exclude, only, category = ({value for value in values if value} for values in (exclude, only, category))
     return [
         (rental, score, rating)
@@ -47,6 +49,8 @@ def oracle(unmasked, row, catalogue, exclude, only, category, k):
         if rental not in exclude
         and (not only or rental in only)
         and (not category or category_of[rental] in category)
+        and (price_from is None or price_of[rental] >= np.float32(price_from))
+        and (price_to is None or price_of[rental] <= np.float32(price_to))
     ][:k]
 
 
@@ -57,6 +61,8 @@ filters = st.fixed_dictionaries(
         "exclude": st.lists(rental, max_size=90),
         "only": st.lists(rental, max_size=30),
         "category": st.lists(st.sampled_from([*CATEGORIES, "", "hat"]), max_size=4),
+        "price_from": st.one_of(st.none(), st.floats(0, 200, width=32)),
+        "price_to": st.one_of(st.none(), st.floats(0, 200, width=32)),
     },
 )
 
@@ -67,8 +73,9 @@ def test_the_best_of_what_is_left_comes_back_in_order(session, unmasked, catalog
     requests = [{**user, **chosen} for user, chosen in zip(USERS, rows, strict=True)]
     answers = session.run(None, {**inputs_of(session, requests), "k": np.array([k])})
     for row, chosen in enumerate(rows):
-        names = ("exclude", "only", "category")
-        expected = oracle(unmasked, row, catalogue, *(chosen.get(name, ()) for name in names), k)
+        lists = (chosen.get(name, ()) for name in ("exclude", "only", "category"))
+        limits = (chosen.get(name) for name in ("price_from", "price_to"))
+        expected = oracle(unmasked, row, catalogue, *lists, *limits, k)
         ids, scores, ratings = (output[row] for output in answers)
         left = len(expected)
         assert len(ids) == min(k, 80)

@@ -55,7 +55,7 @@ def test_another_model_is_noticed(model, market, exported):
 
 
 def choose_the_worst(graph):
-    node(graph, "TopK").attribute.append(onnx.helper.make_attribute("largest", 0))
+    node(graph, "TopK", "score").attribute.append(onnx.helper.make_attribute("largest", 0))
 
 
 def drop_the_mask(graph):
