@@ -14,9 +14,13 @@ ROOMS = feature_repo models serving monitoring flows
 MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 
+API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(json.load(sys.stdin)["api_url"])')
+# Of each route and kind of value; in all it is some more than ten thousand requests.
+FUZZ_EXAMPLES ?= 1000
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui bench-features bench-model test test-fast lint format clean
+  feast-ui bench-features bench-model fuzz test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +74,11 @@ bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rent
 
 bench-model: $(MAIN) ## measure the recommender on DATA=<file>; figures in .rentals/bench/model.json
 	@$(RUN) -m flows bench-model --data "$(DATA)"
+
+fuzz: setup ## ten thousand requests, made from the API's own document, to what is served
+	@mkdir -p $(RENTALS_HOME)/fuzz && cd $(RENTALS_HOME)/fuzz && \
+	  $(CURDIR)/.venv/bin/schemathesis --config-file $(CURDIR)/schemathesis.toml run --max-examples $(FUZZ_EXAMPLES) \
+	  $(if $(RENTALS_API_KEY),--header "Authorization: Bearer $(RENTALS_API_KEY)") $(API_URL)/openapi.json
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

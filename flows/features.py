@@ -9,7 +9,7 @@ class FeaturesFlow(FlowSpec):
 
     1. start: read the source, validate it, write the lake and the quarantine.
     2. compute: the history of user and rental features, by Spark.
-    3. materialize: register the definitions in Feast and write the latest values online.
+    3. materialize: register the definitions in Feast and write the latest values online, and what is popular.
     4. end: say what there is.
     """
 
@@ -60,8 +60,11 @@ class FeaturesFlow(FlowSpec):
         """Bring the latest features online."""
         from feature_repo import store
         from feature_repo.settings import FeatureSettings
+        from flows.popularity import write_popularity
 
-        store.publish(FeatureSettings(), self.as_of)
+        settings = FeatureSettings()
+        store.publish(settings, self.as_of)
+        write_popularity(settings, self.as_of)
         self.next(self.end)
 
     @step

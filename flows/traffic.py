@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -32,12 +32,12 @@ class Traffic:
     errors: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def answered(self, version: str, degraded: str | None) -> None:
-        """Count an answer of ``version``, and why it was less than it could be."""
+    def answered(self, version: str, steps: Iterable[str]) -> None:
+        """Count an answer of ``version``, and the steps by which it was less than it could be."""
         with self._lock:
             self.requests += 1
             self.by_version[version] += 1
-            self.retried += (degraded or "").startswith("predictor")
+            self.retried += "other predictor" in steps
 
     def failure(self, error: Exception) -> None:
         """Count a request without an answer."""
@@ -75,7 +75,7 @@ def replaying(api_url: str, events: pd.DataFrame) -> Iterator[Traffic]:
     next_person, traffic, over = threading.Lock(), Traffic(), threading.Event()
 
     def ask() -> None:
-        with RecommenderClient(api_url) as client:
+        with RecommenderClient(api_url, attempts=1) as client:
             while not over.is_set():
                 with next_person:
                     person = next(people)
@@ -89,7 +89,7 @@ def replaying(api_url: str, events: pd.DataFrame) -> Iterator[Traffic]:
                 except Exception as error:
                     traffic.failure(error)
                 else:
-                    traffic.answered(answer.model_version, answer.degraded)
+                    traffic.answered(answer.model_version, [each.step for each in answer.degraded])
 
     threads = [
         threading.Thread(target=ask, name=f"person-{number}", daemon=True) for number in range(CLIENTS)

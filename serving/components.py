@@ -25,7 +25,10 @@ API_SETTINGS = (
     "model_name",
     "inference_seconds",
     "features_seconds",
+    "answer_seconds",
     "rental_cache_seconds",
+    "user_cache_seconds",
+    "requests_per_minute",
 )
 """Settings which the API reads. A change of one restarts it, a change of any other leaves it alone."""
 

@@ -10,7 +10,7 @@ import yaml
 
 from serving.seldon import SeldonDeployment
 from serving.settings import ServingSettings
-from serving.triton import FILTERED
+from serving.triton import FILTERED, PAIRS
 
 API_VERSION = "mlops.seldon.io/v1alpha1"
 
@@ -29,7 +29,7 @@ def resources(deployment: SeldonDeployment, settings: ServingSettings) -> list[d
         settings: memory of a model, and GPUs of the server.
     """
     found = [_server(deployment, settings)]
-    for name in (deployment.model_name, deployment.model_name + FILTERED):
+    for name in (deployment.model_name + end for end in ("", FILTERED, PAIRS)):
         for predictor in deployment.spec.predictors:
             found.append(
                 _resource(

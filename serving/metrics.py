@@ -14,6 +14,7 @@ from prometheus_client.utils import floatToGoString
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring.prediction_log import PredictionLog
+from serving.messages import Recommendations
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: an answer takes some milliseconds, and none takes longer than its deadlines."""
@@ -33,6 +34,7 @@ class Metrics(Collector):
         self._log = log
         self._requests: Counter[tuple[str, str, str]] = Counter()
         self._recommendations: Counter[tuple[str, str, str]] = Counter()
+        self._degraded: Counter[str] = Counter()
         self._in_bucket: Counter[tuple[str, float]] = Counter()
         self._seconds: Counter[str] = Counter()
         self._registry = CollectorRegistry()
@@ -45,9 +47,11 @@ class Metrics(Collector):
         self._in_bucket[route, bucket] += 1
         self._seconds[route] += seconds  # type: ignore[assignment]
 
-    def recommendation(self, predictor: str, degraded: bool, cold_start: bool) -> None:
-        """Count an answer with recommendations."""
-        self._recommendations[predictor, str(degraded), str(cold_start)] += 1
+    def recommendation(self, answer: Recommendations) -> None:
+        """Count an answer with recommendations, and the steps by which it is degraded."""
+        labels = answer.predictor, str(bool(answer.degraded)), str(answer.cold_start)
+        self._recommendations[labels] += 1
+        self._degraded.update(each.step for each in answer.degraded)
 
     def collect(self) -> Iterator[Metric]:
         """Give what was counted, as Prometheus reads it."""
@@ -65,6 +69,12 @@ class Metrics(Collector):
         for labels, count in self._recommendations.items():
             answers.add_metric(labels, count)
         yield answers
+        degraded = CounterMetricFamily(
+            "rentals_api_degraded", "What answers with recommendations did without", labels=("step",)
+        )
+        for step, count in self._degraded.items():
+            degraded.add_metric((step,), count)
+        yield degraded
         times = HistogramMetricFamily(
             "rentals_api_request_seconds", "Time to the end of an answer", labels=("route",)
         )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
+from cachetools import TTLCache
+
 from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_REQUEST_FEATURES
 
 T = TypeVar("T")
@@ -13,6 +15,12 @@ FeatureValues = Mapping[str, float | str | None]
 
 REOPEN_SECONDS = 10.0
 """Time after which a store that cannot be opened, or fails, is opened anew: that costs a part of a second."""
+
+MOST_USERS = 2_000
+"""Users whose last features are kept: of 5 kB each, for the minutes in which a store is away."""
+
+MOST_RENTALS = 50_000
+"""Rentals whose features are kept, of 2 kB each."""
 
 NO_REQUEST_FEATURES: FeatureValues = {feature.name: None for feature in RECOMMENDER_REQUEST_FEATURES}
 NO_RENTAL_FEATURES: FeatureValues = {feature.name: None for feature in RECOMMENDER_RENTAL_FEATURES}
@@ -35,21 +43,24 @@ class FeaturesUnavailableError(RuntimeError):
 class OnlineFeatureReader:
     """Reads from a store in one thread, because stores are not made for several, and never waits for long."""
 
-    def __init__(self, open_store: Callable[[], FeatureStore], seconds: float, cache_seconds: float) -> None:
+    def __init__(
+        self, open_store: Callable[[], FeatureStore], rental_seconds: float, user_seconds: float
+    ) -> None:
         """Take a store which is opened at the first use.
 
         Args:
             open_store: opens the store; tried again later if it fails.
-            seconds: longest wait for an answer of the store.
-            cache_seconds: how long the features of a rental are kept.
+            rental_seconds: how long the features of a rental are taken from memory.
+            user_seconds: how long those of a user are kept for the case that the store fails.
         """
         self._open_store = open_store
-        self._seconds = seconds
-        self._cache_seconds = cache_seconds
         self._store: FeatureStore | None = None
         self._next_try = 0.0
         self._reason = ""
-        self._rentals: dict[str, tuple[float, FeatureValues]] = {}
+        self._rentals: TTLCache[str, FeatureValues] = TTLCache(MOST_RENTALS, rental_seconds, time.monotonic)
+        self._users: TTLCache[tuple[str, str | None], FeatureValues] = TTLCache(
+            MOST_USERS, user_seconds, time.monotonic
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="features")
 
     async def open(self) -> None:
@@ -60,22 +71,29 @@ class OnlineFeatureReader:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def user(self, user_id: str, purpose: str | None = None) -> FeatureValues:
+    async def user(self, user_id: str, purpose: str | None, seconds: float) -> FeatureValues:
         """Features of a user's request for a purpose by name, None where unknown.
 
         Raises:
-            FeaturesUnavailableError: with the reason.
+            FeaturesUnavailableError: with the reason, such as that it took longer than ``seconds``.
         """
-        return await self._run(lambda store: {**NO_REQUEST_FEATURES, **store.user(user_id, purpose)})
+        found = await self._run(
+            lambda store: {**NO_REQUEST_FEATURES, **store.user(user_id, purpose)}, seconds
+        )
+        self._users[user_id, purpose] = found
+        return found
 
-    async def rentals(self, rental_ids: list[str]) -> list[FeatureValues]:
+    def kept(self, user_id: str, purpose: str | None) -> FeatureValues | None:
+        """Return what ``user`` returned last, where that is not long ago."""
+        return self._users.get((user_id, purpose))
+
+    async def rentals(self, rental_ids: list[str], seconds: float) -> list[FeatureValues]:
         """Features of rentals, in order; those read lately come from memory.
 
         Raises:
-            FeaturesUnavailableError: with the reason.
+            FeaturesUnavailableError: as for ``user``.
         """
-        now = time.monotonic()
-        kept = {name: entry for name in rental_ids if (entry := self._rentals.get(name)) and entry[0] > now}
+        kept = {name: values for name in rental_ids if (values := self._rentals.get(name))}
         missing = [name for name in dict.fromkeys(rental_ids) if name not in kept]
         if missing:
 
@@ -83,18 +101,17 @@ class OnlineFeatureReader:
                 answers = zip(missing, store.rentals(missing), strict=True)
                 return {name: {**NO_RENTAL_FEATURES, **values} for name, values in answers}
 
-            found = await self._run(read)
-            fresh = {name: (now + self._cache_seconds, values) for name, values in found.items()}
-            self._rentals.update(fresh)
-            kept |= fresh
-        return [kept[name][1] for name in rental_ids]
+            found = await self._run(read, seconds)
+            self._rentals.update(found)
+            kept |= found
+        return [kept[name] for name in rental_ids]
 
-    async def _run(self, read: Callable[[FeatureStore], T]) -> T:
+    async def _run(self, read: Callable[[FeatureStore], T], seconds: float) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._thread, self._read, read), self._seconds)
+            return await asyncio.wait_for(loop.run_in_executor(self._thread, self._read, read), seconds)
         except TimeoutError as error:
-            raise FeaturesUnavailableError(f"online features took longer than {self._seconds:g} s") from error
+            raise FeaturesUnavailableError(f"online features took longer than {seconds:.3g} s") from error
         except FeaturesUnavailableError:
             raise
         except Exception as error:

@@ -10,11 +10,22 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from serving.messages import Problem
 from serving.recommend import NoAnswerError
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_INPUT = 60
 """Characters of a bad value that its error repeats."""
+
+DESCRIPTIONS = {
+    400: "The body cannot be read",
+    401: "The route writes, and the request brings no key",
+    413: "The body is too large",
+    422: "A value is missing, of a wrong type or off its range, or a name is unknown",
+    429: "Too many requests within a minute; the header Retry-After says how long to wait",
+    503: "No predictor, or no feature store, answers",
+}
+"""What each status of an error means, for the OpenAPI document."""
 
 REMEDIES = {
     400: "the body cannot be read: send JSON in UTF-8, its parts not nested deeply",
@@ -40,8 +51,25 @@ def problem(
     return JSONResponse(content, status, headers, media_type=MEDIA_TYPE)
 
 
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the error answers of a route, for FastAPI's ``responses``."""
+    return {status: {"model": Problem, "description": DESCRIPTIONS[status]} for status in statuses}
+
+
+def _under_their_media_type(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI documents every answer under the media type of the route's proper one."""
+    operations = (operation for path in document["paths"].values() for operation in path.values())
+    for status, response in (pair for each in operations for pair in each["responses"].items()):
+        content = response.get("content", {})
+        if status[0] in "45" and "application/json" in content:
+            content[MEDIA_TYPE] = content.pop("application/json")
+    return document
+
+
 def install(app: FastAPI) -> None:
-    """Have the application answer every error as a problem."""
+    """Have the application answer every error as a problem, and say so in its OpenAPI document."""
+    generate = app.openapi
+    app.openapi = lambda: app.openapi_schema or _under_their_media_type(generate())  # type: ignore[method-assign]
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -69,9 +97,10 @@ def _sentence(fault: dict[str, Any]) -> str:
         return f"the body is not JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
     if fault["loc"] == ("body",) and isinstance(fault["input"], bytes):
         return "the body is not sent as JSON: send the header Content-Type: application/json"
-    field = (
-        ".".join(str(part) for part in fault["loc"] if part not in ("query", "path", "body")) or "the body"
-    )
+    field = ".".join(str(part) for part in fault["loc"] if part not in ("query", "path", "body"))
+    field = field or ("the question" if fault["loc"][0] == "query" else "the body")
+    if fault["type"] == "value_error":
+        return f"{field}: {fault['ctx']['error']}"
     if fault["type"] == "extra_forbidden":
         return f"{field}: unknown name: correct it or leave it out"
     given = repr(fault.get("input"))

@@ -1,23 +1,31 @@
-"""Recommendations for one user: features, the model's answer, its check, and a second try elsewhere."""
+"""Answers of the API: features, a predictor's answer, its check, and what is done where one is late or wrong.
 
-import math
+An answer takes at most ``answer_seconds``. What it has to do without is named in it, step by step.
+"""
+
+import asyncio
+import json
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
-import httpx
 import numpy as np
 
-from feature_repo.names import RECOMMENDER_REQUEST_FEATURES, RECOMMENDER_USER_FEATURES
-from feature_repo.schema import RATING_SCALE
-from feature_repo.views import size_label
+from feature_repo.names import RECOMMENDER_USER_FEATURES
 from monitoring.prediction_log import Prediction, PredictionLog
-from serving.envoy import PREDICTOR_HEADER, USER_HEADER, seldon_prefix
-from serving.inference_protocol import InferenceFormatError, decode_response, encode_request
+from serving.answers import Inputs, ModelAnswerError, Ranking, check_answer, check_ratings, model_inputs
+from serving.messages import (
+    Degradation,
+    DegradedStep,
+    Pair,
+    PredictedRating,
+    PredictedRatings,
+    Question,
+    Recommendations,
+    RecommendedRental,
+)
 from serving.online_features import (
     NO_RENTAL_FEATURES,
     NO_REQUEST_FEATURES,
@@ -25,100 +33,43 @@ from serving.online_features import (
     FeatureValues,
     OnlineFeatureReader,
 )
-from serving.runtime import applied
+from serving.popularity import POPULARITY, PopularRentals
+from serving.predictors import Attempt, PredictorError, Predictors
 from serving.settings import ServingSettings
-from serving.triton import FILTERED, model_version
+from serving.triton import FILTERED, PAIRS, model_version
 
-OUTPUTS = ("rental_id", "score", "predicted_rating")
-"""What a model answers for one user: three tensors of the shape [1, K], best rental first."""
+ITEM_FEATURES = ("category", "area", "price", "capacity")
+"""Features, after ``rental_``, that tell a person what a recommended rental is."""
 
-ITEM_FEATURES = ("rental_category", "rental_area", "rental_price", "rental_capacity")
-"""Features that tell a person what a recommended rental is."""
+RECENT_RENTALS = "user_recent_rentals"
+"""The user's feature that lists the latest rentals, a JSON array."""
 
-SCALE_TOLERANCE = 1e-3
-"""How far a predicted rating may lie off the scale by rounding."""
+_Answered = tuple[str, Ranking]
+"""Who answered, and the answer."""
 
-NO_FILTERS: Mapping[str, list[str]] = {}
-
-UNKNOWN_PREDICTOR = "unknown"
-"""Predictor of an answer which did not come from one, such as that of a gateway which is down."""
-
-
-class ModelAnswerError(RuntimeError):
-    """A predictor's answer cannot be shown to a user."""
+MOST_AT_ONCE = 8
+"""Questions of one request for ratings that wait for predictors at a time."""
 
 
 class NoAnswerError(RuntimeError):
     """No predictor gave an answer that can be shown."""
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """A checked answer of a model: rentals, best first."""
+class _Request:
+    """One request on its way: its id, the time that is left, and what it does without."""
 
-    rental_ids: list[str]
-    scores: list[float]
-    predicted_ratings: list[float]
+    def __init__(self, seconds: float) -> None:
+        self.id = uuid.uuid4().hex
+        self.degraded: list[Degradation] = []
+        self.features_failure: str | None = None
+        self._deadline = time.monotonic() + seconds
 
+    def left(self, most: float) -> float:
+        """Seconds that are left, at most ``most``."""
+        return min(most, self._deadline - time.monotonic())
 
-@dataclass(frozen=True)
-class Recommendation:
-    """What the API answers."""
-
-    request_id: str
-    user_id: str
-    model_version: str
-    predictor: str
-    cold_start: bool
-    degraded: str | None
-    items: list[dict[str, Any]]
-
-
-def model_inputs(
-    user_id: str, purpose: str | None, size: float | None, features: FeatureValues
-) -> dict[str, float | str]:
-    """One value per input of the model: a missing number is NaN, missing text is empty.
-
-    An unknown user gets what a known one had before the first rental, as the model has learned it.
-    """
-    inputs: dict[str, float | str] = {
-        "user_id": user_id,
-        "purpose": purpose or "",
-        "size": "" if size is None else size_label(size),
-    }
-    for feature in RECOMMENDER_REQUEST_FEATURES:
-        value = features.get(feature.name)
-        if feature.kind == "numeric":
-            initial = math.nan if feature.initial is None else feature.initial
-            inputs[feature.name] = initial if value is None else float(value)
-        else:
-            inputs[feature.name] = "" if value is None else str(value)
-    return inputs
-
-
-def check_answer(outputs: Mapping[str, np.ndarray]) -> Ranking:
-    """Return the ranking of one user; places without an id, where filters left fewer rentals, are dropped.
-
-    Raises:
-        ModelAnswerError: an output is missing, is not finite or is off the scale of ratings.
-    """
-    if missing := [name for name in OUTPUTS if name not in outputs]:
-        raise ModelAnswerError(f"the answer lacks {', '.join(missing)}")
-    rental_ids, scores, ratings = (outputs[name].reshape(-1) for name in OUTPUTS)
-    if not len(rental_ids) or len({len(rental_ids), len(scores), len(ratings)}) > 1:
-        raise ModelAnswerError(f"{len(rental_ids)} rentals, {len(scores)} scores, {len(ratings)} ratings")
-    there = rental_ids != ""
-    rental_ids, scores, ratings = rental_ids[there], scores[there], ratings[there]
-    if not len(rental_ids):
-        return Ranking([], [], [])
-    if not (np.isfinite(scores).all() and np.isfinite(ratings).all()):
-        raise ModelAnswerError("scores or predicted ratings are not finite")
-    low, high = RATING_SCALE
-    if ratings.min() < low - SCALE_TOLERANCE or ratings.max() > high + SCALE_TOLERANCE:
-        raise ModelAnswerError(
-            f"predicted ratings {ratings.min():g}..{ratings.max():g} are off the scale {low:g}..{high:g}"
-        )
-    return Ranking(list(rental_ids), scores.astype(float).tolist(), ratings.astype(float).tolist())
+    def without(self, step: DegradedStep, reason: object) -> None:
+        self.degraded.append(Degradation(step=step, reason=str(reason)))
 
 
 class Recommender:
@@ -127,140 +78,214 @@ class Recommender:
     def __init__(
         self,
         settings: ServingSettings,
-        gateway_url: str,
+        predictors: Predictors,
         features: OnlineFeatureReader,
         log: PredictionLog,
     ) -> None:
         self._settings = settings
+        self._predictors = predictors
         self._features = features
+        self._popular = PopularRentals(settings.popularity)
         self._log = log
-        prefix = seldon_prefix(settings.namespace, settings.deployment_name)
-        self._model_url = f"{gateway_url}{prefix}v2/models/{settings.model_name}"
-        self._client = httpx.AsyncClient(timeout=settings.inference_seconds, trust_env=False)
 
-    async def close(self) -> None:
-        """Close the connections to the gateway."""
-        await self._client.aclose()
-
-    async def is_ready(self) -> bool:
-        """Whether the gateway reaches a model that is ready."""
-        try:
-            return (await self._client.get(f"{self._model_url}/ready")).is_success
-        except httpx.HTTPError:
-            return False
-
-    async def recommend(
-        self,
-        user_id: str,
-        k: int,
-        purpose: str | None,
-        size: float | None = None,
-        filters: Mapping[str, list[str]] = NO_FILTERS,
-    ) -> Recommendation:
-        """Return the ``k`` best rentals for a user, or fewer where the model or the filters leave fewer.
-
-        Args:
-            user_id: who asks.
-            k: number of rentals.
-            purpose: what for, None where that is not said.
-            size: in which size, in the codes of the ratings; None where that is not said.
-            filters: texts by the name of the model's input, such as ``exclude``.
+    async def recommend(self, user_id: str, question: Question) -> Recommendations:
+        """Return the best rentals for a user, or fewer where the model or the filters leave fewer.
 
         Raises:
-            NoAnswerError: neither the predictor of this user nor another one answers properly.
+            NoAnswerError: no predictor answers properly, and nothing is known of what is popular.
         """
-        request_id = uuid.uuid4().hex
-        features, features_failure = NO_REQUEST_FEATURES, None
+        request = _Request(self._settings.answer_seconds)
+        features = await self._user(request, user_id, question.purpose)
+        if question.exclude_rented:
+            rented = json.loads(str(features.get(RECENT_RENTALS) or "[]"))
+            question = question.model_copy(update={"exclude": [*question.exclude, *rented]})
+        inputs = model_inputs(user_id, question.purpose, question.size, features)
+        filters = _filters(question)
+        graph = FILTERED if filters else ""
+
+        def check(outputs: dict[str, np.ndarray]) -> Ranking:
+            ranking = check_answer(outputs, question.k)
+            if not ranking.rental_ids and not filters:
+                raise ModelAnswerError("no rental came back, and none was filtered out")
+            return ranking
+
         try:
-            features = await self._features.user(user_id, purpose)
-        except FeaturesUnavailableError as error:
-            features_failure = str(error)
-        degraded = features_failure
-        inputs = model_inputs(user_id, purpose, size, features)
-        question = (request_id, inputs, filters, features_failure, k)
-        predictor, ranking, failure = await self._attempt(*question, None)
-        if ranking is None and (other := self._other_predictor(predictor)):
-            degraded = f"predictor {predictor} failed: {failure}"
-            predictor, ranking, failure = await self._attempt(*question, other)
-        if ranking is None:
-            raise NoAnswerError(f"predictor {predictor} failed: {failure}")
-        attributes: list[FeatureValues] = [NO_RENTAL_FEATURES] * len(ranking.rental_ids)
-        try:
-            attributes = await self._features.rentals(ranking.rental_ids)
-        except FeaturesUnavailableError as error:
-            degraded = degraded or str(error)
-        return Recommendation(
-            request_id=request_id,
+            predictor, ranking = await self._ask(request, {**inputs, **filters}, inputs, graph, check)
+        except NoAnswerError as error:
+            popular = self._popular.best(question)
+            if popular is None:
+                raise
+            request.without("popularity", error)
+            predictor, ranking = POPULARITY, popular
+            self._record(request, predictor, inputs, ranking, 0.0)
+        attributes: Sequence[Mapping[str, Any]] = await self._rentals(request, ranking.rental_ids)
+        rows = zip(
+            ranking.rental_ids,
+            ranking.predicted_ratings,
+            ranking.scores,
+            ranking.reasons,
+            attributes,
+            strict=True,
+        )
+        return Recommendations(
+            request_id=request.id,
             user_id=user_id,
             model_version=model_version(predictor),
             predictor=predictor,
             cold_start=all(features[feature.name] is None for feature in RECOMMENDER_USER_FEATURES),
-            degraded=degraded,
+            degraded=request.degraded,
             items=[
-                {
-                    "rental_id": rental_id,
-                    "predicted_rating": rating,
-                    "score": score,
-                    **{name.removeprefix("rental_"): values[name] for name in ITEM_FEATURES},
-                }
-                for rental_id, rating, score, values in zip(
-                    ranking.rental_ids, ranking.predicted_ratings, ranking.scores, attributes, strict=True
+                # What is built here needs no second check.
+                RecommendedRental.model_construct(
+                    rental_id=rental_id,
+                    predicted_rating=rating,
+                    score=score,
+                    reasons=reasons,
+                    **{name: values[f"rental_{name}"] for name in ITEM_FEATURES},
                 )
+                for rental_id, rating, score, reasons, values in rows
             ],
         )
 
+    async def predict(self, pairs: Sequence[Pair]) -> PredictedRatings:
+        """Return the predicted rating of each pair, in order; the pairs of one user come from one predictor.
+
+        Raises:
+            NoAnswerError: no predictor answers for one of them.
+        """
+        request = _Request(self._settings.answer_seconds)
+        groups: dict[tuple[str, str | None, float | None], list[int]] = {}
+        for place, pair in enumerate(pairs):
+            groups.setdefault((pair.user_id, pair.purpose, pair.size), []).append(place)
+        free = asyncio.Semaphore(MOST_AT_ONCE)
+
+        async def ask(user_id: str, purpose: str | None, size: float | None, places: list[int]) -> _Answered:
+            rental_ids = [pairs[place].rental_id for place in places]
+            async with free:
+                features = await self._user(request, user_id, purpose)
+                inputs = model_inputs(user_id, purpose, size, features)
+                asked: Inputs = {**inputs, "rental_id": rental_ids}
+                return await self._ask(
+                    request, asked, inputs, PAIRS, lambda outputs: check_ratings(outputs, rental_ids)
+                )
+
+        questions = (ask(*key, places) for key, places in groups.items())
+        # All are waited for, so that none goes on after the answer.
+        answers = await asyncio.gather(*questions, return_exceptions=True)
+        found: dict[int, PredictedRating] = {}
+        for (key, places), answer in zip(groups.items(), answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            predictor, ranking = answer
+            rows = zip(places, ranking.rental_ids, ranking.predicted_ratings, ranking.scores, strict=True)
+            for place, rental_id, rating, score in rows:
+                found[place] = PredictedRating(
+                    user_id=key[0],
+                    rental_id=rental_id,
+                    predicted_rating=rating,
+                    score=score,
+                    model_version=model_version(predictor),
+                    predictor=predictor,
+                )
+        return PredictedRatings(
+            request_id=request.id,
+            degraded=request.degraded,
+            predictions=[found[place] for place in range(len(pairs))],
+        )
+
+    async def _user(self, request: _Request, user_id: str, purpose: str | None) -> FeatureValues:
+        """The user's features; those of a moment ago, or none, where the store does not answer in time."""
+        try:
+            seconds = request.left(self._settings.features_seconds)
+            return await self._features.user(user_id, purpose, seconds)
+        except FeaturesUnavailableError as error:
+            if kept := self._features.kept(user_id, purpose):
+                request.without("cached features", error)
+                return kept
+            request.without("no features", error)
+            request.features_failure = str(error)
+            return NO_REQUEST_FEATURES
+
+    async def _rentals(self, request: _Request, rental_ids: list[str]) -> Sequence[FeatureValues]:
+        try:
+            seconds = request.left(self._settings.features_seconds)
+            return await self._features.rentals(rental_ids, seconds)
+        except FeaturesUnavailableError as error:
+            request.without("no attributes", error)
+            return [NO_RENTAL_FEATURES] * len(rental_ids)
+
+    async def _ask(
+        self,
+        request: _Request,
+        asked: Inputs,
+        inputs: Inputs,
+        graph: str,
+        check: Callable[[dict[str, np.ndarray]], Ranking],
+    ) -> _Answered:
+        """Ask the user's predictor, and another one if that fails; return the answer and its predictor."""
+        attempt = Attempt(asked)
+        try:
+            ranking = await self._attempt(request, attempt, inputs, graph, check)
+            return attempt.predictor, ranking
+        except (PredictorError, ModelAnswerError) as error:
+            failure = f"predictor {attempt.predictor} failed: {error}"
+            other = self._predictors.other_than(attempt.predictor)
+            if other is None:
+                raise NoAnswerError(failure) from error
+        request.without("other predictor", failure)
+        attempt = Attempt(asked, pin=other)
+        try:
+            return other, await self._attempt(request, attempt, inputs, graph, check)
+        except (PredictorError, ModelAnswerError) as error:
+            raise NoAnswerError(f"predictor {other} failed: {error}") from error
+
     async def _attempt(
         self,
-        request_id: str,
-        inputs: dict[str, float | str],
-        filters: Mapping[str, list[str]],
-        features_failure: str | None,
-        k: int,
-        pin: str | None,
-    ) -> tuple[str, Ranking | None, str]:
-        """Ask one predictor; return its name and a ranking of at most ``k``, or why there is none."""
-        started = time.perf_counter()
-        predictor, ranking, failure = pin or UNKNOWN_PREDICTOR, None, ""
+        request: _Request,
+        attempt: Attempt,
+        inputs: Inputs,
+        graph: str,
+        check: Callable[[dict[str, np.ndarray]], Ranking],
+    ) -> Ranking:
+        began, ranking = time.perf_counter(), None
         try:
-            body, headers = encode_request({**inputs, **filters})
-            model_url = self._model_url + (FILTERED if filters else "")
-            # Ids may hold what a header may not.
-            headers[USER_HEADER] = quote(str(inputs["user_id"]), safe="")
-            if pin:
-                headers[PREDICTOR_HEADER] = pin
-            response = await self._client.post(f"{model_url}/infer", content=body, headers=headers)
-            predictor = response.headers.get(PREDICTOR_HEADER, predictor)
-            if not response.is_success:
-                raise ModelAnswerError(f"HTTP {response.status_code}: {response.text[:200]}")
-            answer = check_answer(decode_response(response.content, response.headers))
-            if not answer.rental_ids and not filters:
-                raise ModelAnswerError("no rental came back, and none was filtered out")
-            ranking = Ranking(answer.rental_ids[:k], answer.scores[:k], answer.predicted_ratings[:k])
-        except (httpx.HTTPError, InferenceFormatError, ModelAnswerError) as error:
-            failure = str(error) or type(error).__name__
-        shown = ranking or Ranking([], [], [])
+            seconds = request.left(self._settings.inference_seconds)
+            ranking = check(await self._predictors.ask(attempt, graph, seconds))
+            return ranking
+        finally:
+            milliseconds = (time.perf_counter() - began) * 1000
+            self._record(request, attempt.predictor, inputs, ranking, milliseconds)
+
+    def _record(
+        self,
+        request: _Request,
+        predictor: str,
+        inputs: Inputs,
+        ranking: Ranking | None,
+        milliseconds: float,
+    ) -> None:
         self._log.record(
             Prediction(
-                request_id=request_id,
+                request_id=request.id,
                 user_id=str(inputs["user_id"]),
                 model_name=self._settings.model_name,
                 model_version=model_version(predictor),
                 predictor=predictor,
                 ok=ranking is not None,
                 features={name: value for name, value in inputs.items() if name != "user_id"},
-                rental_ids=shown.rental_ids,
-                scores=shown.scores,
-                predicted_ratings=shown.predicted_ratings,
-                latency_ms=(time.perf_counter() - started) * 1000,
+                rental_ids=ranking.rental_ids if ranking else [],
+                scores=ranking.scores if ranking else [],
+                predicted_ratings=ranking.predicted_ratings if ranking else [],
+                latency_ms=milliseconds,
                 timestamp=datetime.now(UTC),
-                features_failure=features_failure,
+                features_failure=request.features_failure,
             )
         )
-        return predictor, ranking, failure
 
-    def _other_predictor(self, failed: str) -> str | None:
-        """The predictor with the most traffic but for the failed one."""
-        deployment = applied(self._settings)
-        weights = deployment.weights if deployment else {}
-        others = {name: weight for name, weight in weights.items() if name != failed}
-        return max(others, key=others.__getitem__) if others else None
+
+def _filters(question: Question) -> Inputs:
+    """What is said of the rentals, by the name of the model's input."""
+    lists = ("exclude", "only", "category", "area")
+    given: Inputs = {name: values for name in lists if (values := getattr(question, name))}
+    limits = {"price_from": question.price_from, "price_to": question.price_to}
+    return given | {name: float(limit) for name, limit in limits.items() if limit is not None}

@@ -59,6 +59,15 @@ class ServingSettings(BaseSettings):
     triton_max_batch_size: int = Field(64, ge=1)
     """Largest batch that Triton accepts; written into the model's configuration."""
 
+    triton_instances: int = Field(1, ge=1)
+    """Copies of a model that Triton runs side by side, on a GPU each where there are some."""
+
+    triton_threads: int = Field(1, ge=1)
+    """ONNX Runtime's threads of one inference."""
+
+    triton_batch_delay: int = Field(0, ge=0)
+    """Microseconds that Triton waits for more requests before it runs a batch that is not full."""
+
     replicas: int = Field(1, ge=1)
     """Replicas of a predictor on a cluster; the local runtime always starts one."""
 
@@ -86,8 +95,17 @@ class ServingSettings(BaseSettings):
     features_seconds: float = Field(0.5, gt=0)
     """Longest wait of the API for a user's online features; after it the answer is a degraded one."""
 
+    answer_seconds: float = Field(5, gt=0)
+    """Longest time to an answer of the API: features, two predictors, and the rentals' features."""
+
     rental_cache_seconds: float = Field(60, ge=0)
     """How long the API keeps a rental's features, which describe the items of an answer."""
+
+    user_cache_seconds: float = Field(3600, ge=0)
+    """How long the API keeps a user's features, for the case that the feature store does not answer."""
+
+    requests_per_minute: int = Field(0, ge=0)
+    """Requests that one client, told by its address, may make within a minute; 0 sets no limit."""
 
     rollout_steps: tuple[int, ...] = (0, 1, 5, 25, 50, 100)
     """Percent of the traffic at each step of a rollout: 0 for a copy of it, the last one to promote."""
@@ -120,6 +138,11 @@ class ServingSettings(BaseSettings):
     def api_keys(self) -> Path:
         """Hashes of the keys of the routes that write; without the file these are open to all."""
         return self.home / "api-keys"
+
+    @property
+    def popularity(self) -> Path:
+        """File of the most popular rentals by purpose, for the time when no predictor answers."""
+        return self.home / "popularity.json"
 
     @property
     def lake(self) -> Path:

@@ -16,6 +16,12 @@ REMEDY = "export the model again"
 FILTERED = "-filtered"
 """End of the name under which Triton serves the same graph with the inputs that may be left out."""
 
+PAIRS = "-pairs"
+"""End of the name under which Triton serves the graph of pairs of a user and rentals."""
+
+PAIRS_FILE, HALF_FILE = "pairs.onnx", "model.fp16.onnx"
+"""Files beside the model's own: the graph of pairs, and the model in half precision, for a GPU."""
+
 
 class ModelFileError(ValueError):
     """A file is not an ONNX model which Triton can serve; the message names the file and the remedy."""
@@ -35,25 +41,28 @@ def write_repository(onnx_path: Path, version: int | str, settings: ServingSetti
     """Write ``models/v<version>/<model name>/{config.pbtxt,1/model.onnx}`` and return ``models/v<version>``.
 
     It appears by one rename, so that no server ever sees half of it. The same version is written anew.
-    ``render_filtered_config`` says why a graph with inputs that may be left out is there twice.
+    ``render_filtered_config`` says why a graph with inputs that may be left out is there twice. The graph of
+    pairs is there where it lies beside the model, and for a GPU the model in half precision is taken.
 
     Raises:
         ModelFileError: the file is missing, is not an ONNX model, or has inputs which Triton cannot batch.
     """
-    configurations = {
-        settings.model_name: render_config(onnx_path, settings),
-        settings.model_name + FILTERED: render_filtered_config(onnx_path, settings),
-    }
+    half, pairs = onnx_path.with_name(HALF_FILE), onnx_path.with_name(PAIRS_FILE)
+    model = half if settings.triton_gpus and half.exists() else onnx_path
+    files = {"": (model, render_config(model, settings))}
+    if filtered := render_filtered_config(model, settings):
+        files[FILTERED] = model, filtered
+    if pairs.exists():
+        files[PAIRS] = pairs, render_config(pairs, settings, PAIRS)
     repository = settings.models / predictor_name(version)
     settings.models.mkdir(parents=True, exist_ok=True)
     temporary = settings.models / f".{repository.name}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
-    for name, configuration in configurations.items():
-        if configuration:
-            model = temporary / name
-            (model / "1").mkdir(parents=True)
-            shutil.copyfile(onnx_path, model / "1" / "model.onnx")
-            (model / "config.pbtxt").write_text(configuration)
+    for end, (file, configuration) in files.items():
+        folder = temporary / f"{settings.model_name}{end}"
+        (folder / "1").mkdir(parents=True)
+        shutil.copyfile(file, folder / "1" / "model.onnx")
+        (folder / "config.pbtxt").write_text(configuration)
     if repository.exists():
         retired = settings.models / f".{repository.name}.{os.getpid()}.retired"
         repository.rename(retired)
@@ -64,21 +73,29 @@ def write_repository(onnx_path: Path, version: int | str, settings: ServingSetti
     return repository
 
 
-def render_config(onnx_path: Path, settings: ServingSettings) -> str:
+def render_config(onnx_path: Path, settings: ServingSettings, end: str = "") -> str:
     """Return the ``config.pbtxt`` of an ONNX model whose tensors all have the batch as first dimension.
 
     Inputs that may be left out are not in it: their defaults hold.
+
+    Args:
+        onnx_path: the model.
+        settings: batches, instances and threads.
+        end: of the name under which it is served.
 
     Raises:
         ModelFileError: as for ``write_repository``.
     """
     graph = read_graph(onnx_path)
     required, _ = _inputs(graph)
+    delay = f"max_queue_delay_microseconds: {settings.triton_batch_delay}"
     return _render(
-        settings.model_name,
-        [f"max_batch_size: {settings.triton_max_batch_size}", "dynamic_batching { }"],
+        settings,
+        end,
+        [f"max_batch_size: {settings.triton_max_batch_size}", f"dynamic_batching {{ {delay} }}"],
         [_batched(value, onnx_path) for value in required],
         [_batched(value, onnx_path) for value in graph.output],
+        _warmup(required),
     )
 
 
@@ -96,13 +113,15 @@ def render_filtered_config(onnx_path: Path, settings: ServingSettings) -> str | 
     if not optional:
         return None
     return _render(
-        settings.model_name + FILTERED,
+        settings,
+        FILTERED,
         ["max_batch_size: 0"],
         [
             *(_tensor(value, onnx_path) for value in required),
             *(_tensor(value, onnx_path, " optional: true") for value in optional),
         ],
         [_tensor(value, onnx_path) for value in graph.output],
+        _warmup(required, "1, "),
     )
 
 
@@ -115,18 +134,48 @@ def _inputs(graph: "onnx.GraphProto") -> tuple[list["onnx.ValueInfoProto"], list
     )
 
 
-def _render(name: str, batching: list[str], inputs: list[str], outputs: list[str]) -> str:
+def _render(
+    settings: ServingSettings,
+    end: str,
+    batching: list[str],
+    inputs: list[str],
+    outputs: list[str],
+    warmup: str,
+) -> str:
+    kind = "KIND_GPU" if settings.triton_gpus else "KIND_CPU"
     return "\n".join(
         [
-            f'name: "{name}"',
+            f'name: "{settings.model_name}{end}"',
             'backend: "onnxruntime"',
             'default_model_filename: "model.onnx"',
+            "version_policy { latest { num_versions: 1 } }",
             *batching,
+            f"instance_group [ {{ count: {settings.triton_instances} kind: {kind} }} ]",
             f"input [\n{_listed(inputs)}\n]",
             f"output [\n{_listed(outputs)}\n]",
-            'parameters { key: "intra_op_thread_count" value: { string_value: "1" } }',
+            'parameters { key: "intra_op_thread_count" value: '
+            f'{{ string_value: "{settings.triton_threads}" }} }}',
+            f'model_warmup [\n  {{ name: "nobody" batch_size: 1\n{warmup}\n  }}\n]',
             "",
         ]
+    )
+
+
+def _warmup(required: "Iterable[onnx.ValueInfoProto]", batch: str = "") -> str:
+    """A request of empty texts and zeros: the model is ready when its first inference has been done.
+
+    Args:
+        required: the inputs.
+        batch: the batch's dimension, for a model that Triton does not batch.
+    """
+    import onnx
+
+    text = onnx.TensorProto.STRING
+    return "\n".join(
+        f'    inputs {{ key: "{value.name}" value {{ '
+        f"data_type: {'TYPE_STRING' if value.type.tensor_type.elem_type == text else 'TYPE_FP32'} "
+        f"dims: [ {batch}1 ] zero_data: true }} }}"
+        for value in required
     )
 
 

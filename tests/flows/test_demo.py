@@ -74,7 +74,7 @@ def test_all_users_are_precomputed_as_a_request_would_be_answered(played):
     from models.recommendation_table import RecommendationTable
     from models.registry import Registry
     from models.settings import ModelSettings
-    from serving.recommend import model_inputs
+    from serving.answers import model_inputs
 
     home, _ = played
     said = command(home, "flows/precompute.py", "run").stdout
@@ -181,7 +181,7 @@ def test_what_was_stopped_is_served_again_without_training(figures, played):
     assert f"version {figures['canary']['promoted_version']} answers at" in printed
     with httpx.Client(base_url=printed.split()[4].strip(","), trust_env=False) as api:
         answer = api.get(f"/users/{figures['recommendation']['user_id']}/recommendations").json()
-    assert (answer["cold_start"], answer["degraded"]) == (False, None)
+    assert (answer["cold_start"], answer["degraded"]) == (False, [])
 
 
 def test_training_on_stale_features_is_refused(figures, played):

@@ -18,9 +18,12 @@ from flows.__main__ import main
 from flows.skew import measure
 from monitoring.prediction_log import Prediction, PredictionLog
 from monitoring.settings import MonitoringSettings
+from serving.answers import model_inputs
+from serving.messages import Question
 from serving.online_features import NO_REQUEST_FEATURES, OnlineFeatureReader
 from serving.ports import find_free
-from serving.recommend import NoAnswerError, Recommender, model_inputs
+from serving.predictors import Predictors
+from serving.recommend import NoAnswerError, Recommender
 from serving.settings import ServingSettings
 
 pytestmark = pytest.mark.slow
@@ -82,13 +85,14 @@ def ask(settings, change: Change = unchanged, users: list[str] | None = None) ->
     async def every_user(recommender: Recommender) -> None:
         for user_id in users or USERS + STRANGERS:
             with pytest.raises(NoAnswerError):
-                await recommender.recommend(user_id, 3, "party")
-        await recommender.close()
+                await recommender.recommend(user_id, Question(k=3, purpose="party"))
+        await predictors.close()
 
     with PredictionLog(settings.lake) as log:
-        features = OnlineFeatureReader(lambda: Store(settings, change), seconds=30, cache_seconds=0)
-        gateway = f"http://127.0.0.1:{find_free(set())}"
-        asyncio.run(every_user(Recommender(ServingSettings(home=settings.home), gateway, features, log)))
+        features = OnlineFeatureReader(lambda: Store(settings, change), rental_seconds=0, user_seconds=0)
+        serving = ServingSettings(home=settings.home, features_seconds=30, answer_seconds=60)
+        predictors = Predictors(serving, f"http://127.0.0.1:{find_free(set())}")
+        asyncio.run(every_user(Recommender(serving, predictors, features, log)))
         features.close()
 
 

@@ -80,10 +80,13 @@ def write_tiny_model(path: Path, rating_offset: float = 1.0) -> Path:
     return path
 
 
-def write_recommender(path: Path) -> Path:
-    """A recommender as the flows export it, trained on noise; every other rental is a gown."""
+def write_recommender(folder: Path) -> Path:
+    """A recommender as the flows export it, trained on noise; every other rental is a gown.
+
+    The rental r7 costs 7, and so on.
+    """
     from flows.training import feature_columns
-    from models.export import export
+    from models.export import export_all
     from models.settings import Hyperparameters
     from models.train import fit
 
@@ -95,7 +98,8 @@ def write_recommender(path: Path) -> Path:
         **dict.fromkeys(columns.rental_categorical, "somewhere")
         | counts
         | {"rental_id": [f"r{number}" for number in range(CATALOGUE)]}
-        | {"rental_category": ["gown", "suit"] * (CATALOGUE // 2)},
+        | {"rental_category": ["gown", "suit"] * (CATALOGUE // 2)}
+        | {"rental_price": np.arange(CATALOGUE, dtype=float)},
         snapshot_at=pd.Timestamp("2024-01-01", tz="UTC"),
     )
     events = pd.DataFrame({name: draw.normal(size=200) for name in numeric}).assign(
@@ -106,7 +110,9 @@ def write_recommender(path: Path) -> Path:
         rating=draw.integers(1, 6, 200).astype(float),
         event_timestamp=pd.Timestamp("2024-02-01", tz="UTC"),
     )
-    return export(fit(events, catalogue, columns, Hyperparameters(epochs=1)), catalogue, path)
+    return export_all(
+        fit(events, catalogue, columns, Hyperparameters(epochs=1)), catalogue, folder, others=events
+    )
 
 
 class MemoryFeatures:
@@ -138,6 +144,12 @@ def write_model() -> ModelWriter:
     return write_tiny_model
 
 
+@pytest.fixture(scope="session")
+def features_of() -> Callable[..., MemoryFeatures]:
+    """Makes a store of the given features by user."""
+    return MemoryFeatures
+
+
 @pytest.fixture
 def memory_features() -> MemoryFeatures:
     """A store which knows one user, ``u0``."""
@@ -146,7 +158,7 @@ def memory_features() -> MemoryFeatures:
 
 @pytest.fixture(scope="session")
 def exported_recommender(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_recommender(tmp_path_factory.mktemp("recommender") / "model.onnx")
+    return write_recommender(tmp_path_factory.mktemp("recommender"))
 
 
 @pytest.fixture

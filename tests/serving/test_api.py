@@ -55,6 +55,29 @@ def test_a_user_id_of_ten_thousand_characters_is_refused_in_few_words(api: TestC
     assert len(detail) < 300
 
 
+PAIR = {"user_id": "u0", "rental_id": "r1"}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"pairs": []}, "pairs: list should have at least 1 item"),
+        ({"pairs": [PAIR] * 101}, "pairs: list should have at most 100 items"),
+        ({"pairs": [{**PAIR, "size": True}]}, "pairs.0.size: input should be a valid number"),
+        ({"pairs": [{"user_id": "u0"}]}, "pairs.0.rental_id: field required"),
+        ({"pairs": [{**PAIR, "rating": 3}]}, "pairs.0.rating: unknown name"),
+        ([PAIR], "the body: "),
+    ],
+)
+def test_pairs_that_cannot_be_meant_are_told(api: TestClient, body: Any, said: str) -> None:
+    assert said in problem_of(api, 422, "/ratings:predict", method="POST", json=body)
+
+
+def test_a_range_of_prices_that_holds_none_is_told(api: TestClient) -> None:
+    detail = problem_of(api, 422, "/users/u0/recommendations?price_from=2&price_to=1")
+    assert detail == "the question: price_from is greater than price_to: exchange them"
+
+
 def test_no_predictor_is_a_problem_and_a_failed_answer_in_the_log(
     settings: ServingSettings, memory_features: Any
 ) -> None:
@@ -197,7 +220,7 @@ def test_events_are_kept_for_the_stream(api: TestClient, settings: ServingSettin
     [
         ({"rating": 6}, "rating: input should be less than or equal to 5"),
         ({"rating": "4"}, "rating: input should be a valid number"),
-        ({"user_id": " "}, "user_id: value error, is blank"),
+        ({"user_id": " "}, "user_id: is blank"),
         ({"rental_id": None}, "rental_id: input should be a valid string"),
         ({"event_timestamp": "2026-01-31T12:00:00"}, "event_timestamp: input should have timezone info"),
         ({"event_timestamp": 1e9}, "ISO 8601"),

@@ -16,7 +16,7 @@ def test_weights_become_candidates_and_the_shadow_the_mirror(settings: ServingSe
     found = core2.resources(render({"v3": 90, "v4": 10}, cluster, shadow="v5"), cluster)
 
     named = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in found}
-    assert len(named) == len(found) == 1 + 2 * (3 + 1)
+    assert len(named) == len(found) == 1 + 3 * (3 + 1)
     model = named["Model", "rental-recommender-v4"]
     assert model["storageUri"] == "s3://models/v4/rental-recommender"
     assert model["replicas"] == 2
@@ -54,4 +54,4 @@ def test_the_command_prints_them_as_yaml(
 
     assert main(["core2", str(manifest)]) == 0
     kinds = [one["kind"] for one in yaml.safe_load_all(capsys.readouterr().out)]
-    assert kinds == ["Server", "Model", "Experiment", "Model", "Experiment"]
+    assert kinds == ["Server", *["Model", "Experiment"] * 3]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
+from serving.answers import ModelAnswerError, check_answer, model_inputs
 from serving.online_features import NO_REQUEST_FEATURES
-from serving.recommend import ModelAnswerError, check_answer, model_inputs
 
 
 def outputs(ratings: list[float], scores: list[float] | None = None) -> dict[str, np.ndarray]:
@@ -32,7 +32,7 @@ def test_every_input_has_a_value() -> None:
 
 
 def test_a_proper_answer_is_a_ranking() -> None:
-    ranking = check_answer(outputs([5.0, 1.0]))
+    ranking = check_answer(outputs([5.0, 1.0]), 10)
 
     assert ranking.rental_ids == ["r0", "r1"]
     assert ranking.predicted_ratings == [5.0, 1.0]
@@ -41,9 +41,9 @@ def test_a_proper_answer_is_a_ranking() -> None:
 def test_places_without_a_rental_are_dropped() -> None:
     few = outputs([4.0, math.nan], scores=[1.0, -math.inf])
     few["rental_id"][0, 1] = ""
-    assert check_answer(few).rental_ids == ["r0"]
+    assert check_answer(few, 10).rental_ids == ["r0"]
     few["rental_id"][0, 0] = ""
-    assert check_answer(few).rental_ids == []
+    assert check_answer(few, 10).rental_ids == []
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_places_without_a_rental_are_dropped() -> None:
 )
 def test_an_answer_nobody_should_see_is_refused(answer: dict[str, np.ndarray], reason: str) -> None:
     with pytest.raises(ModelAnswerError, match=reason):
-        check_answer(answer)
+        check_answer(answer, 10)
 
 
 def test_a_stranger_looks_like_a_user_before_the_first_rental() -> None:
