@@ -20,7 +20,7 @@ FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui bench-features bench-model fuzz test test-fast lint format clean
+  feast-ui bench-features bench-model bench-serving fuzz test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rent
 
 bench-model: $(MAIN) ## measure the recommender on DATA=<file>; figures in .rentals/bench/model.json
 	@$(RUN) -m flows bench-model --data "$(DATA)"
+
+bench-serving: setup ## measure serving with a model of DATA=<file>; figures in .rentals/bench/serving.json
+	@RENTALS_HOME=$(RENTALS_HOME)/bench/serving $(RUN) -m flows bench-serving --data "$(DATA)"
 
 fuzz: setup ## ten thousand requests, made from the API's own document, to what is served
 	@mkdir -p $(RENTALS_HOME)/fuzz && cd $(RENTALS_HOME)/fuzz && \

@@ -26,6 +26,8 @@ def main() -> int:
     bench = commands.add_parser("bench-model", help="the recommender on a split in time, beside its rivals")
     bench.add_argument("--data", default="", help="path of the source's file; empty for the generator")
     bench.add_argument("--split", default="", help="first day of the test (YYYY-MM-DD)")
+    served = commands.add_parser("bench-serving", help="serving under load; train and serve in RENTALS_HOME")
+    served.add_argument("--data", default="", help="path of the source's file; empty for the generator")
     brake = commands.add_parser("retraining", help="the trainings that drift started; stop them")
     brake.add_argument("--stop", metavar="WHY", default="", help="let nothing train until --go")
     brake.add_argument("--go", action="store_true", help="take a stop back, and forgive what brought nothing")
@@ -49,6 +51,10 @@ def main() -> int:
             from flows.parameters import day
 
             benchmark(arguments.data, day(arguments.split, "split") or SPLIT)
+        elif arguments.command == "bench-serving":
+            from flows.serving_benchmark import benchmark as measure_serving
+
+            measure_serving(arguments.data)
         elif arguments.command == "retraining":
             _retraining(arguments.stop, arguments.go)
         elif arguments.command == "quarantine":

@@ -158,7 +158,7 @@ def _recommend(summary: Summary, api_url: str, story: Story) -> None:
             "purpose": purpose,
             "model_version": answer.model_version,
             "features": features,
-            "rentals": [vars(item) for item in answer.items],
+            "rentals": [item.model_dump() for item in answer.items],
         }
         entry |= {"user_id": user_id, "rentals": len(answer.items)}
 

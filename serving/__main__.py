@@ -3,13 +3,13 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsError
 
 from serving import api_keys, core2, manifest, runtime
 from serving.backend import ChangedByOthersError, NotAppliedError
@@ -19,7 +19,7 @@ from serving.gateway import GatewayError
 from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
 from serving.rollout import RolloutError, rollout
-from serving.settings import ServingSettings
+from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 from serving.status import status
 from serving.supervision import SupervisionError
 from serving.triton_server import TritonInstallationError
@@ -40,6 +40,8 @@ EXPECTED = (
 )
 """Errors whose message tells a person what to do, so that a traceback would only hide it."""
 
+
+SETTINGS: tuple[type[BaseSettings], ...] = (ServingSettings, DecisionThresholds, ClusterSettings)
 
 TAKEN_BACK = 2
 """Exit status of a rollout that ended with the champion."""
@@ -64,10 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     other.add_argument("manifest", type=Path)
     commands.add_parser("key", help="make a key for the API's writing routes, which then ask for one")
     options = parser.parse_args(arguments)
-    try:
-        settings = ServingSettings()
-    except ValidationError as error:
-        return _fail("; ".join(map(_wrong_setting, error.errors())))
+    if faults := [fault for kind in SETTINGS for fault in _wrong_settings(kind)]:
+        return _fail("; ".join(faults))
+    settings = ServingSettings()
     try:
         return _run(options, settings)
     except EXPECTED as error:
@@ -112,9 +113,18 @@ def _steps(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
-def _wrong_setting(fault: Mapping[str, Any]) -> str:
-    name, message = str(fault["loc"][0]).upper(), fault["msg"]
-    return f"RENTALS_{name}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
+def _wrong_settings(kind: type[BaseSettings]) -> Iterator[str]:
+    prefix = kind.model_config.get("env_prefix", "")
+    try:
+        kind()
+    except SettingsError as error:
+        # A value that is to be JSON, and is not.
+        field = str(error).partition('"')[2].partition('"')[0]
+        yield f"{prefix}{field.upper()}: is not JSON, such as its documentation shows"
+    except ValidationError as error:
+        for fault in error.errors():
+            name, message = str(fault["loc"][0]).upper(), fault["msg"]
+            yield f"{prefix}{name}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
 
 
 def _fail(message: str) -> int:

@@ -6,6 +6,7 @@ cluster. A misspelt field, which a cluster may drop in silence, is a fault here.
 
 import copy
 import difflib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from serving import yaml_documents
 from serving.files import replace_text
-from serving.seldon import FULL_TRAFFIC, Container, Resources, SeldonDeployment
+from serving.seldon import FULL_TRAFFIC, Container, HttpGet, Probe, Resources, SeldonDeployment
 from serving.settings import ServingSettings
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -24,6 +25,10 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 LARGEST_BYTES = 1_500_000
 """Size of a manifest that a cluster still stores: etcd takes no larger request."""
+
+
+START_PERIOD = 5
+"""Seconds between two looks at a predictor that loads its model."""
 
 
 class ManifestError(ValueError):
@@ -48,13 +53,22 @@ def render(
     limits: dict[str, str | int] = {"memory": settings.triton_memory}
     if settings.triton_gpus:
         limits["nvidia.com/gpu"] = settings.triton_gpus
+    starts = max(1, math.ceil(settings.predictor_start_seconds / START_PERIOD))
     container = Container(
         name=settings.model_name,
         image=settings.triton_image,
         resources=Resources(
             requests={"cpu": settings.triton_cpu, "memory": settings.triton_memory}, limits=limits
         ),
+        startupProbe=_probe("ready", periodSeconds=START_PERIOD, failureThreshold=starts),
+        readinessProbe=_probe("ready"),
+        livenessProbe=_probe("live"),
     )
+    pod = {
+        "containers": [container.model_dump(exclude_defaults=True)],
+        "nodeSelector": settings.triton_node_selector,
+        "tolerations": settings.triton_tolerations,
+    }
     predictors: list[dict[str, Any]] = [
         {
             "name": name,
@@ -67,7 +81,7 @@ def render(
                 "modelUri": f"{base.rstrip('/')}/{name}",
                 "type": "MODEL",
             },
-            "componentSpecs": [{"spec": {"containers": [container.model_dump(exclude_defaults=True)]}}],
+            "componentSpecs": [{"spec": {name: part for name, part in pod.items() if part}}],
         }
         for name, traffic in [*weights.items(), *([(shadow, 0)] if shadow else [])]
     ]
@@ -85,6 +99,11 @@ def render(
         },
         "the rendered manifest",
     )
+
+
+def _probe(state: str, **timing: int) -> Probe:
+    """A look at Triton's own health, at the port that Seldon names ``http``."""
+    return Probe(httpGet=HttpGet(path=f"/v2/health/{state}", port="http"), **timing)
 
 
 def load(path: Path) -> SeldonDeployment:

@@ -31,18 +31,49 @@ class Resources(_Part):
     limits: dict[str, str | int] = {}
 
 
+class HttpGet(_Part):
+    """A request that a container answers with success while it is well."""
+
+    path: str
+    port: int | str
+    """Number or name of a port of the container."""
+
+
+class Probe(_Part):
+    """How Kubernetes sees whether a container has started, can be asked, and is alive."""
+
+    httpGet: HttpGet  # noqa: N815
+    periodSeconds: int = Field(10, ge=1)  # noqa: N815
+    timeoutSeconds: int = Field(1, ge=1)  # noqa: N815
+    failureThreshold: int = Field(3, ge=1)  # noqa: N815
+
+
 class Container(_Part):
     """A container of a predictor; one named like the graph overrides Seldon's own."""
 
     name: str
     image: str | None = None
     resources: Resources | None = None
+    startupProbe: Probe | None = None  # noqa: N815
+    readinessProbe: Probe | None = None  # noqa: N815
+    livenessProbe: Probe | None = None  # noqa: N815
+
+
+class Toleration(_Part):
+    """A taint of nodes on which the pod may run all the same."""
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
 class PodSpec(_Part):
-    """Containers of a predictor's pod."""
+    """Containers of a predictor's pod, and the nodes on which it may run."""
 
     containers: list[Container] = Field(min_length=1)
+    nodeSelector: dict[str, str] = {}  # noqa: N815
+    tolerations: list[Toleration] = []
 
 
 class ComponentSpec(_Part):

@@ -56,6 +56,12 @@ class ServingSettings(BaseSettings):
     triton_memory: str = "1Gi"
     """Memory that a replica of a predictor requests and is limited to, in Kubernetes notation."""
 
+    triton_node_selector: dict[str, str] = {}
+    """Labels of the nodes on which predictors run, as JSON: ``{"accelerator": "nvidia"}``."""
+
+    triton_tolerations: list[dict[str, str]] = []
+    """Taints that they tolerate, as JSON: ``[{"key": "nvidia.com/gpu", "operator": "Exists"}]``."""
+
     triton_max_batch_size: int = Field(64, ge=1)
     """Largest batch that Triton accepts; written into the model's configuration."""
 

@@ -69,3 +69,26 @@ def test_a_triton_environment_that_does_not_run_is_told(
 
 def test_a_manifest_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "correct the path" in told(capsys, "up", "/nowhere/deployment.yaml")
+
+
+def test_every_wrong_setting_of_every_kind_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RENTALS_API_PORT", "many")
+    monkeypatch.setenv("RENTALS_CANARY_LATENCY_RATIO", "0.5")
+    monkeypatch.setenv("RENTALS_KUBERNETES_CALL_SECONDS", "-1")
+    assert main(["status"]) == 1
+
+    said = capsys.readouterr().err
+    assert "RENTALS_API_PORT: input should be a valid integer" in said
+    assert "RENTALS_CANARY_LATENCY_RATIO: input should be greater than 1, got '0.5'" in said
+    assert "RENTALS_KUBERNETES_CALL_SECONDS: input should be greater than 0, got '-1'" in said
+    assert "Traceback" not in said
+
+
+def test_a_setting_that_is_to_be_json_and_is_not_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RENTALS_TRITON_NODE_SELECTOR", "accelerator=nvidia")
+    assert main(["status"]) == 1
+    assert "RENTALS_TRITON_NODE_SELECTOR: is not JSON" in capsys.readouterr().err

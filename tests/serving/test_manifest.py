@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,39 @@ def test_a_gpu_is_asked_of_the_container_named_like_the_graph(settings: ServingS
     assert container.resources is not None and container.resources.limits["nvidia.com/gpu"] == 1
 
 
+PLACED = {
+    "triton_node_selector": {"accelerator": "nvidia"},
+    "triton_tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+}
+
+
+def test_predictors_run_where_the_settings_say(
+    settings: ServingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in PLACED.items():
+        monkeypatch.setenv(f"RENTALS_{name.upper()}", json.dumps(value))
+    pod = render({"v3": 100}, ServingSettings(home=settings.home)).spec.predictors[0].componentSpecs[0].spec
+
+    assert pod.nodeSelector == PLACED["triton_node_selector"]
+    assert [one.model_dump(exclude_unset=True) for one in pod.tolerations] == PLACED["triton_tolerations"]
+
+
+def test_a_toleration_that_kubernetes_would_not_know_is_told_with_its_path(settings: ServingSettings) -> None:
+    wrong = settings.model_copy(update={"triton_tolerations": [{"key": "gpu", "operator": "Exist"}]})
+    with pytest.raises(ManifestError, match=r"tolerations\[0\]\.operator"):
+        render({"v3": 100}, wrong)
+
+
+def test_a_predictor_has_the_time_of_the_settings_to_load_its_model(settings: ServingSettings) -> None:
+    patient = settings.model_copy(update={"predictor_start_seconds": 600})
+    (container,) = render({"v3": 100}, patient).spec.predictors[0].componentSpecs[0].spec.containers
+
+    assert container.startupProbe and container.readinessProbe and container.livenessProbe
+    assert container.startupProbe.periodSeconds * container.startupProbe.failureThreshold == 600
+    paths = [probe.httpGet.path for probe in (container.startupProbe, container.livenessProbe)]
+    assert paths == ["/v2/health/ready", "/v2/health/live"]
+
+
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema, closed: a field which it does not name is a fault, as for a strict API server."""
     closed: dict[str, Any] = dict(schema)
@@ -60,7 +94,8 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(not CRDS.is_dir(), reason="../shared/crds is not there")
-def test_a_rendered_manifest_passes_the_crd_strictly(deployment: SeldonDeployment) -> None:
+def test_a_rendered_manifest_passes_the_crd_strictly(settings: ServingSettings) -> None:
+    deployment = render({"v3": 90, "v4": 10}, settings.model_copy(update=PLACED), shadow="v5")
     definition = yaml.safe_load(next(CRDS.glob("seldondeployments.*.yaml")).read_text())
     (version,) = definition["spec"]["versions"]
     schema = strict(version["schema"]["openAPIV3Schema"])
