@@ -97,9 +97,8 @@ class EmbeddedModel:
             inputs[COUNT] = np.array([k], np.int64)
         names = [output.name for output in self.session.get_outputs()]
         outputs = dict(zip(names, self.session.run(names, inputs), strict=True))
-        reasons = [outputs[name][0] for name in ("reason", "reason_factor") if name in outputs]
         return [
-            Recommendation(str(rental_id), float(score), float(rating), _reasons(reasons, place))
+            Recommendation(str(rental_id), float(score), float(rating), _reasons(outputs, place))
             for place, (rental_id, score, rating) in enumerate(
                 zip(
                     *(outputs[name][0, :k] for name in ("rental_id", "score", "predicted_rating")),
@@ -141,8 +140,11 @@ def load(path_or_uri: str | Path) -> EmbeddedModel:
     return EmbeddedModel(Path(path_or_uri))
 
 
-def _reasons(outputs: list[np.ndarray], place: int) -> tuple[Reason, ...]:
-    found = zip(*(output[place] for output in outputs), strict=True) if outputs else ()
+def _reasons(outputs: Mapping[str, np.ndarray], place: int) -> tuple[Reason, ...]:
+    if "reason" not in outputs:
+        return ()
+    subjects = outputs["reason_subject"][0, outputs["reason"][0, place]]
+    found = zip(subjects, outputs["reason_factor"][0, place], strict=True)
     return tuple(Reason(str(subject), float(factor)) for subject, factor in found if subject)
 
 

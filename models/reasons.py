@@ -24,10 +24,12 @@ SHOWN = 3
 
 @torch.no_grad()
 def add_reasons(graph: Graph, model: Recommender, catalogue: pd.DataFrame, others: pd.DataFrame) -> None:
-    """Add outputs ``reason`` STRING and ``reason_factor`` FLOAT [batch, k, ``SHOWN``], the strongest first.
+    """Add the outputs of reasons, the strongest first.
 
-    A reason is a subject, such as ``purpose``; its factor says how many times as often the rental is expected
-    to be chosen because of it. The text is empty where fewer speak for the rental.
+    ``reason`` INT64 and ``reason_factor`` FLOAT [batch, k, ``SHOWN``]: the place of a subject, such as
+    ``purpose``, in ``reason_subject`` STRING [batch, subjects], and how many times as often the rental is
+    expected to be chosen because of it. The subject is the empty text where fewer speak for the rental.
+    Places instead of texts, because a server takes longer to pass on hundreds of texts than to find them.
 
     Args:
         graph: of the best rentals, with the user's terms, ``ranking`` and the rentals' ``_position``.
@@ -43,6 +45,7 @@ def add_reasons(graph: Graph, model: Recommender, catalogue: pd.DataFrame, other
     graph.constant("_common_amounts", torch.stack(list(common.values()), dim=1).float())
     graph.constant("_subjects", np.array([*names, ""], dtype=object))
     graph.constant("_no_subject", np.array(len(names), np.int64))
+    graph.constant("_subject_count", np.array([len(names) + 1], np.int64))
     graph.constant("_shown", np.array([min(SHOWN, len(names))], np.int64))
     graph.add(
         f"""
@@ -55,11 +58,14 @@ def add_reasons(graph: Graph, model: Recommender, catalogue: pd.DataFrame, other
         _amount, _strongest = TopK <axis = 2> (_amounts, _shown)
         reason_factor = Exp (_amount)
         _speaks_for = Greater (_amount, _zero)
-        _subject = Where (_speaks_for, _strongest, _no_subject)
-        reason = Gather <axis = 0> (_subjects, _subject)
+        reason = Where (_speaks_for, _strongest, _no_subject)
+        _rows = Shape <start = 0, end = 1> (score)
+        _table = Concat <axis = 0> (_rows, _subject_count)
+        reason_subject = Expand (_subjects, _table)
         """
     )
-    for name, kind in (("reason", TensorProto.STRING), ("reason_factor", TensorProto.FLOAT)):
+    graph.output("reason_subject", TensorProto.STRING, ["batch", len(names) + 1])
+    for name, kind in (("reason", TensorProto.INT64), ("reason_factor", TensorProto.FLOAT)):
         graph.output(name, kind, ["batch", COUNT, min(SHOWN, len(names))])
 
 

@@ -18,8 +18,9 @@ Inputs = dict[str, float | str | Sequence[str]]
 OUTPUTS = ("rental_id", "score", "predicted_rating")
 """What a model answers for one user: three tensors of the shape [1, K], best rental first."""
 
-REASONS = ("reason", "reason_factor")
-"""What it may answer beside them: the subjects and factors of the strongest reasons, [1, K, some]."""
+REASONS = ("reason_subject", "reason", "reason_factor")
+"""What it may answer beside them: subjects [1, some], and of the strongest reasons the subjects' places and
+the factors, both [1, K, some]."""
 
 SCALE_TOLERANCE = 1e-3
 """How far a predicted rating may lie off the scale by rounding."""
@@ -107,8 +108,8 @@ def _check_values(scores: np.ndarray, ratings: np.ndarray) -> None:
 def _reasons(outputs: Mapping[str, np.ndarray], shown: np.ndarray) -> list[list[Reason]]:
     if any(name not in outputs for name in REASONS):
         return [[] for _ in shown]
-    subjects, factors = (outputs[name][0, shown].tolist() for name in REASONS)
+    subjects, places, factors = (outputs[name][0] for name in REASONS)
     return [
         [Reason(subject=subject, factor=factor) for subject, factor in zip(*row, strict=True) if subject]
-        for row in zip(subjects, factors, strict=True)
+        for row in zip(subjects[places[shown]].tolist(), factors[shown].tolist(), strict=True)
     ]

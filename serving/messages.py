@@ -100,7 +100,7 @@ class RecommendedRental(Answer):
     """One rental of an answer."""
 
     rental_id: str
-    predicted_rating: float = Field(ge=RATING_SCALE[0], le=RATING_SCALE[1])
+    predicted_rating: float
     score: float
     reasons: list[Reason] = []
     """The strongest first; none where the model tells none."""

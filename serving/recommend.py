@@ -135,8 +135,7 @@ class Recommender:
             cold_start=all(features[feature.name] is None for feature in RECOMMENDER_USER_FEATURES),
             degraded=request.degraded,
             items=[
-                # What is built here needs no second check.
-                RecommendedRental.model_construct(
+                RecommendedRental(
                     rental_id=rental_id,
                     predicted_rating=rating,
                     score=score,

@@ -18,8 +18,9 @@ def requests(market):
 @pytest.mark.parametrize("file", ["model.onnx", HALF_FILE])
 def test_the_graph_tells_the_strongest_reasons_of_the_explanation(model, market, exported, requests, file):
     session = open_session(exported / file)
-    names = ["rental_id", "reason", "reason_factor"]
-    ids, subjects, factors = session.run(names, frame_inputs(session, requests))
+    names = ["rental_id", "reason_subject", "reason", "reason_factor"]
+    ids, named, places, factors = session.run(names, frame_inputs(session, requests))
+    subjects = np.take_along_axis(named[:, None, :], places, 2)
     tolerance = 1e-4 if file == "model.onnx" else 2e-2
     for row, request in requests.iterrows():
         found = explain(model, request.to_dict(), market.latest, list(ids[row]), market.train)
