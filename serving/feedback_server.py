@@ -5,6 +5,8 @@ import os
 from serving.ports import HOST
 from serving.settings import ServingSettings
 
+APPLICATION = "serving.feedback.app:create_app()"
+
 THREADS = 8
 """Requests at once: one about an unknown answer waits a second for the lake, and no other with it."""
 
@@ -37,7 +39,7 @@ def command(settings: ServingSettings, port: int) -> list[str]:
         *("--bind", f"{HOST}:{port}"),
         *("--worker-class", "gthread", "--threads", str(THREADS)),
         *("--graceful-timeout", str(settings.stop_seconds)),
-        "serving.feedback.app:create_app()",
+        APPLICATION,
     ]
 
 

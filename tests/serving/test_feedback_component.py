@@ -6,12 +6,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
+import yaml
 
 from feature_repo.schema import RATING_SCALE
 from monitoring.log_entries import FEEDBACK
@@ -34,6 +36,7 @@ pytestmark = pytest.mark.slow
 PATIENCE = 60
 """Seconds until a component that should answer counts as dead."""
 
+CRDS = CHECKOUT.parent / "shared" / "crds"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -173,16 +176,21 @@ def test_the_same_feedback_counts_once_by_whatever_way_and_after_a_restart(setti
             assert rewards(client) == {"v3": (2, 1.75)}
 
     assert sorted(read_feedback(settings.lake)["rating"]) == [4.0, 5.0]
+    # The API logs whatever it gets, and wrote twice; the component wrote once.
+    assert len(list((settings.lake / "feedback").glob("*/*.parquet"))) == 3
 
 
 def test_what_came_while_nothing_ran_is_counted_at_the_next_start(settings: ServingSettings) -> None:
     with component(settings) as client:
         assert rewards(client) == {}
-    serve(settings, q1="v3")
-    tell(settings, ("q1", "r1", 5.0))
+    for days in range(4):
+        day = datetime.now(UTC) - timedelta(days=days)
+        with PredictionLog(settings.lake) as log:
+            log.record(Prediction(f"q{days}", "u", "m", "1", "v3", True, {}, [], [], [], 1.0, day))
+            log.feedback(Feedback(f"q{days}", "u", "r1", 5.0, day))
 
     with component(settings) as client:
-        assert rewards(client) == {"v3": (1, 1)}
+        assert rewards(client) == {"v3": (4, 4)}
 
 
 def test_of_different_feedback_to_a_rental_the_best_counts(settings: ServingSettings) -> None:
@@ -203,10 +211,12 @@ def test_feedback_just_after_its_answer_waits_for_the_answer_to_be_logged(settin
 
 def test_an_answer_that_failed_is_none_to_reward(settings: ServingSettings) -> None:
     with PredictionLog(settings.lake) as log:
-        for predictor, ok in (("v4", False), ("v3", True)):
-            log.record(Prediction("q1", "u", "m", "1", predictor, ok, {}, [], [], [], 1.0, datetime.now(UTC)))
+        for request_id, predictor, ok in (("q1", "v3", True), ("q1", "v4", False), ("q2", "v4", False)):
+            shown, now = ([], [], []), datetime.now(UTC)
+            log.record(Prediction(request_id, "u", "m", "1", predictor, ok, {}, *shown, 1.0, now))
     with component(settings) as client:
         assert send(client, "q1", 1)["tags"] == {"predictor": "v3"}
+        assert "no answer has the id 'q2'" in refusal(client, 404, json=message("q2", 1))
 
 
 def test_the_canary_decision_sees_rewards_once(settings: ServingSettings) -> None:
@@ -320,6 +330,19 @@ def feedback_lake(settings: ServingSettings) -> Callable[[], Any]:
         return json.loads(subprocess.run(command, capture_output=True, check=True, cwd=CHECKOUT).stdout)
 
     return ask
+
+
+@pytest.mark.skipif(not CRDS.is_dir(), reason="../shared/crds is not there")
+def test_its_manifest_for_a_cluster_passes_the_crd() -> None:
+    definition = yaml.safe_load(next(CRDS.glob("seldondeployments.*.yaml")).read_text())
+    (version,) = definition["spec"]["versions"]
+    deployment = yaml.safe_load((CHECKOUT / "serving" / "feedback" / "deployment.yaml").read_text())
+
+    jsonschema.validate(deployment, version["schema"]["openAPIV3Schema"])
+    (predictor,) = deployment["spec"]["predictors"]
+    (container,) = predictor["componentSpecs"][0]["spec"]["containers"]
+    assert container["name"] == predictor["graph"]["name"]
+    assert container["command"][0] == "gunicorn" and container["command"][-1] == feedback_server.APPLICATION
 
 
 def test_an_environment_that_is_absent_is_told_with_the_remedy(
