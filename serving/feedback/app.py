@@ -2,7 +2,11 @@
 
 import hashlib
 import hmac
+import logging
 import os
+import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,12 @@ from serving.feedback.reward_metrics import RewardMetrics
 LARGEST_BODY = 100_000
 """Bytes; a client may repeat the request and the response, of at most a hundred rentals, in its feedback."""
 
+FOLLOW_SECONDS = 5
+"""Time between two looks at the lake where nobody asks: it has four new files a second at most."""
+
 UNREADABLE = "the body cannot be read: send JSON in UTF-8, its parts not nested deeply"
+
+_logger = logging.getLogger(__name__)
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -27,6 +36,7 @@ def create_app() -> Application:
     """Return the WSGI application: Seldon's routes and the metrics, for the lake below ``RENTALS_HOME``."""
     home = Path(os.environ["RENTALS_HOME"])
     ledger = Ledger(home / "lake")
+    threading.Thread(target=_follow, args=[ledger], name="follow-the-lake", daemon=True).start()
     metrics = RewardMetrics(ledger)
     rest = get_rest_microservice(FeedbackComponent(home / "lake", ledger), metrics)
     rest.before_request(lambda: _check_request(home / "api-keys"))
@@ -42,6 +52,16 @@ def create_app() -> Application:
         return answer
 
     return application
+
+
+def _follow(ledger: Ledger) -> None:
+    """Keep the ledger up to date, so that who asks after a quiet day does not wait for all of it."""
+    while True:
+        try:
+            ledger.refresh()
+        except (OSError, sqlite3.Error):
+            _logger.exception("the lake cannot be read; trying again in %s s", FOLLOW_SECONDS)
+        time.sleep(FOLLOW_SECONDS)
 
 
 def _check_request(keys: Path) -> None:

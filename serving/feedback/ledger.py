@@ -109,19 +109,15 @@ class Ledger:
             self._caught_up = True
 
     def _read_day(self, day: Path, table: str) -> None:
-        known = {
-            name
-            for (name,) in self._database.execute(
-                "SELECT name FROM files WHERE day = ?", [f"{table}/{day.name}"]
-            )
-        }
-        for path in lake.files(day):
-            if path.name not in known:
-                with self._database:
+        label = f"{table}/{day.name}"
+        found = self._database.execute("SELECT name FROM files WHERE day = ?", [label])
+        known = {name for (name,) in found}
+        # A file's commit would take longer than its rows.
+        with self._database:
+            for path in lake.files(day):
+                if path.name not in known:
                     self._read_file(path, table)
-                    self._database.execute(
-                        "INSERT INTO files VALUES (?, ?)", [f"{table}/{day.name}", path.name]
-                    )
+                    self._database.execute("INSERT INTO files VALUES (?, ?)", [label, path.name])
 
     def _read_file(self, path: Path, table: str) -> None:
         try:

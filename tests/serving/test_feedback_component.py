@@ -2,10 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,19 @@ def test_what_came_while_nothing_ran_is_counted_at_the_next_start(settings: Serv
 
     with component(settings) as client:
         assert rewards(client) == {"v3": (4, 4)}
+
+
+def test_the_lake_is_followed_though_nobody_asks(settings: ServingSettings) -> None:
+    def indexed() -> list[tuple[str]]:
+        with closing(sqlite3.connect(settings.lake / "rewards.db")) as ledger:
+            return ledger.execute("SELECT predictor FROM answers").fetchall()
+
+    with component(settings):
+        serve(settings, q1="v3")
+        deadline = time.monotonic() + PATIENCE
+        while indexed() != [("v3",)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_of_different_feedback_to_a_rental_the_best_counts(settings: ServingSettings) -> None:
