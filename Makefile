@@ -7,12 +7,13 @@ export TMPDIR := $(RENTALS_HOME)/tmp
 export ORT_DISABLE_TELEMETRY := 1
 PIP = -m pip install --quiet --no-cache-dir --disable-pip-version-check
 RUN = .venv/bin/python
-# Both environments take 3.3 GB with the CPU build of PyTorch; its default build brings some GB more.
+# The environments take 3.6 GB with the CPU build of PyTorch; its default build brings some GB more.
 SETUP_GIGABYTES = 5
 ROOMS = feature_repo models serving monitoring flows
 # The stamps below: an environment is ready when its packages were all installed.
 MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
+FEEDBACK = .venvs/feedback/.ready
 
 API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(json.load(sys.stdin)["api_url"])')
 # Of each route and kind of value; in all it is some more than ten thousand requests.
@@ -25,7 +26,7 @@ FUZZ_EXAMPLES ?= 1000
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(MAIN) $(TRITON) ## install the environments (every other target does it when needed)
+setup: $(MAIN) $(TRITON) $(FEEDBACK) ## install the environments (every other target does it when needed)
 
 demo: setup ## ratings to a canary and back, end to end; DATA=<file> for Rent the Runway
 	@$(RUN) -m flows demo --data "$(DATA)"
@@ -121,4 +122,10 @@ $(TRITON): serving/triton-requirements.txt | $(TMPDIR)
 	@echo "installing Triton's environment (about 0.5 GB) ..."
 	@"$(PYTHON)" -m venv .venvs/triton
 	@.venvs/triton/bin/python $(PIP) --requirement $<
+	@touch $@
+
+$(FEEDBACK): serving/feedback-requirements.txt | $(TMPDIR)
+	@echo "installing seldon-core's environment (about 0.3 GB) ..."
+	@"$(PYTHON)" -m venv .venvs/feedback
+	@.venvs/feedback/bin/python $(PIP) --requirement $<
 	@touch $@

@@ -70,7 +70,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a user said to one rental of an answer; without a rating it is a click.
+    """What a user said to a rental of an answer; without a rating it is a click.
 
     Raises:
         ValueError: ``timestamp`` has no time zone.
@@ -78,7 +78,8 @@ class Feedback:
 
     request_id: str
     user_id: str
-    rental_id: str
+    rental_id: str | None
+    """None where it is for the answer as a whole."""
     rating: float | None
     timestamp: datetime
 

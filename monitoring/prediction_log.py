@@ -143,11 +143,15 @@ def read_predictions(folder: Path, since: datetime | None = None) -> pd.DataFram
 def read_feedback(folder: Path, since: datetime | None = None) -> pd.DataFrame:
     """Return the feedback given at or after ``since``, oldest first, a column per field of `Feedback`.
 
+    Feedback that was sent several times is there once, as of the last time.
+
     Raises:
         ValueError: ``since`` has no time zone.
         LogFileError: a file of the log is damaged.
     """
-    return log_files.read(FEEDBACK, folder / "feedback", since).to_pandas()
+    rows = log_files.read(FEEDBACK, folder / "feedback", since).to_pandas()
+    sent = ["request_id", "user_id", "rental_id", "rating"]
+    return rows.drop_duplicates(sent, keep="last", ignore_index=True)
 
 
 def served_features(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from serving import api_keys, core2, manifest, runtime
 from serving.backend import ChangedByOthersError, NotAppliedError
 from serving.components import StateError
 from serving.experiment import ExperimentError, report
+from serving.feedback_server import FeedbackInstallationError
 from serving.gateway import GatewayError
 from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
@@ -28,6 +29,7 @@ EXPECTED = (
     ChangedByOthersError,
     ClusterError,
     ExperimentError,
+    FeedbackInstallationError,
     NotAppliedError,
     manifest.ManifestError,
     runtime.RuntimeFailure,

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from serving import envoy, triton_server
+from serving import envoy, feedback_server, triton_server
 from serving.files import replace_text
 from serving.manifest import ManifestError
 from serving.ports import HOST, claim, find_free, is_free
@@ -17,6 +17,7 @@ from serving.supervision import Program
 from serving.triton import ModelFileError, read_graph
 
 API = "api"
+FEEDBACK = "feedback"
 GATEWAY = "envoy"
 
 API_SETTINGS = (
@@ -42,6 +43,7 @@ class RuntimeState(BaseModel):
 
     gateway: envoy.GatewayPorts
     api: int
+    feedback: int
     predictors: dict[str, triton_server.TritonPorts] = {}
     repositories: dict[str, Path] = {}
     """Triton model repository by predictor."""
@@ -52,7 +54,7 @@ class RuntimeState(BaseModel):
         triton = {
             port for ports in self.predictors.values() for port in (ports.http, ports.grpc, ports.metrics)
         }
-        return {self.gateway.gateway, self.gateway.admin, self.api} | triton
+        return {self.gateway.gateway, self.gateway.admin, self.api, self.feedback} | triton
 
     @property
     def gateway_url(self) -> str:
@@ -63,6 +65,11 @@ class RuntimeState(BaseModel):
     def api_url(self) -> str:
         """Address of the HTTP API."""
         return f"http://{HOST}:{self.api}"
+
+    @property
+    def feedback_url(self) -> str:
+        """Address of the feedback component, with its metrics."""
+        return f"http://{HOST}:{self.feedback}"
 
 
 def predictor_program(predictor: str) -> str:
@@ -94,7 +101,7 @@ def forget_state(settings: ServingSettings) -> None:
 
 
 def new_state(settings: ServingSettings) -> RuntimeState:
-    """Claim ports for gateway and API.
+    """Claim ports for gateway, API and feedback component.
 
     Raises:
         PortTakenError: a port which a setting names is in use.
@@ -102,7 +109,8 @@ def new_state(settings: ServingSettings) -> RuntimeState:
     taken: set[int] = set()
     gateway = claim(settings.gateway_port, "RENTALS_GATEWAY_PORT", taken)
     api = claim(settings.api_port, "RENTALS_API_PORT", taken)
-    return RuntimeState(gateway=envoy.GatewayPorts(gateway, find_free(taken)), api=api)
+    admin, feedback = find_free(taken), find_free(taken)
+    return RuntimeState(gateway=envoy.GatewayPorts(gateway, admin), api=api, feedback=feedback)
 
 
 def move_ports(state: RuntimeState, settings: ServingSettings) -> None:
@@ -205,6 +213,9 @@ def programs(state: RuntimeState, settings: ServingSettings) -> dict[str, Progra
     # Envoy reads its ports when it starts, so that other ones restart it.
     ports = {"RENTALS_GATEWAY_PORTS": f"{state.gateway.gateway} {state.gateway.admin}"}
     found[GATEWAY] = Program(envoy.command(gateway_files(settings)), ports)
+    found[FEEDBACK] = Program(
+        feedback_server.command(settings, state.feedback), feedback_server.environment(settings)
+    )
     server = [sys.executable, "-m", "uvicorn", "serving.api:create_app", "--factory", "--no-access-log"]
     exported = {f"RENTALS_{name.upper()}": str(getattr(settings, name)) for name in API_SETTINGS}
     # The address of the gateway is part of the program, so that another one restarts the API.

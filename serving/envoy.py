@@ -16,6 +16,12 @@ USER_HEADER = "x-user-id"
 PREDICTOR_HEADER = "x-predictor"
 """In a request it pins a predictor; in an answer it says which one served."""
 
+FEEDBACK_CLUSTER = "feedback_component"
+"""Its underscore keeps it apart from the predictors, whose names are DNS labels."""
+
+FEEDBACK_PATH = "/api/v1.0/feedback"
+"""Seldon's route for feedback, below the deployment's prefix and at the component; v2 has none."""
+
 ROUTES = "routes"
 """Name of the route configuration, and of the virtual host in Envoy's counters."""
 
@@ -112,10 +118,10 @@ def render_bootstrap(files: GatewayFiles, ports: GatewayPorts) -> dict[str, Any]
 
 
 def render_clusters(http_ports: Mapping[str, int]) -> dict[str, Any]:
-    """One cluster per predictor, named like it.
+    """One cluster per predictor, named like it, and that of the feedback component.
 
     Args:
-        http_ports: port of the predictor's server on 127.0.0.1 by the predictor's name.
+        http_ports: port of the server on 127.0.0.1 by the name of the cluster.
     """
     clusters = [
         {
@@ -134,8 +140,12 @@ def render_clusters(http_ports: Mapping[str, int]) -> dict[str, Any]:
 
 
 def render_routes(deployment: SeldonDeployment) -> dict[str, Any]:
-    """Pins first, then the weighted route; both below ``/seldon/<namespace>/<name>/``."""
+    """Feedback first, then pins, then the weighted route; all below ``/seldon/<namespace>/<name>/``."""
     prefix = seldon_prefix(deployment.metadata.namespace, deployment.metadata.name)
+    feedback = {
+        "match": {"path": f"{prefix.rstrip('/')}{FEEDBACK_PATH}"},
+        "route": {"cluster": FEEDBACK_CLUSTER, **_forwarding(FEEDBACK_PATH)},
+    }
     pins: list[dict[str, Any]] = [
         {
             "match": {
@@ -174,7 +184,7 @@ def render_routes(deployment: SeldonDeployment) -> dict[str, Any]:
             {
                 "name": ROUTES,
                 "domains": ["*"],
-                "routes": [*pins, {"match": {"prefix": prefix}, "route": weighted}],
+                "routes": [feedback, *pins, {"match": {"prefix": prefix}, "route": weighted}],
             }
         ],
     }
@@ -196,9 +206,10 @@ def version_of(document: Mapping[str, Any]) -> str:
     return str(document["version_info"])
 
 
-def _forwarding() -> dict[str, Any]:
+def _forwarding(path: str = "/") -> dict[str, Any]:
     return {
-        "prefix_rewrite": "/",
+        # Of a route to one path all is replaced.
+        "prefix_rewrite": path,
         # Envoy would end a request after 15 s; how long an answer may take is the caller's to say.
         "timeout": "0s",
         # In these cases the request has not reached the model: a second try is no second inference.

@@ -64,7 +64,7 @@ class Gateway:
 
         Args:
             deployment: the wanted state.
-            http_ports: port by name of every predictor of the deployment.
+            http_ports: port by name of every cluster that the routes lead to.
             seconds: longest wait for each step.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The local runtime: brings Triton, Envoy and the API to the state of a manifest."""
+"""The local runtime: brings Triton, Envoy, the API and the feedback component to the state of a manifest."""
 
 import contextlib
 import fcntl
@@ -11,7 +11,8 @@ import httpx
 
 from serving import components, manifest
 from serving.components import RuntimeState
-from serving.envoy import render_bootstrap
+from serving.envoy import FEEDBACK_CLUSTER, render_bootstrap
+from serving.feedback_server import check_installation
 from serving.files import replace_json
 from serving.gateway import Gateway
 from serving.ports import HOST
@@ -43,11 +44,13 @@ def apply(deployment: SeldonDeployment, settings: ServingSettings) -> RuntimeSta
     Raises:
         ManifestError: a predictor's model is not on this machine or is damaged, or the API asks for another.
         TritonInstallationError: there is no Triton.
+        FeedbackInstallationError: there is no seldon-core.
         PortTakenError: a port which a setting names is in use.
         RuntimeFailure: a component does not come up; routes and running predictors are as before.
     """
     components.check_served(deployment, settings)
     find_installation(settings)
+    check_installation(settings)
     with _locked(settings):
         supervisor = Supervisor(settings)
         state = _start(supervisor, settings)
@@ -74,6 +77,7 @@ def apply(deployment: SeldonDeployment, settings: ServingSettings) -> RuntimeSta
         manifest.save(deployment, applied_path(settings))
         _keep_predictors(set(wanted), state, supervisor, settings)
         _wait(components.API, lambda: _answers(f"{state.api_url}/healthz"), settings)
+        _wait(components.FEEDBACK, lambda: _answers(f"{state.feedback_url}/health/ping"), settings)
         return state
 
 
@@ -132,6 +136,7 @@ def _route(
     http_ports = {
         predictor.name: state.predictors[predictor.name].http for predictor in deployment.spec.predictors
     }
+    http_ports[FEEDBACK_CLUSTER] = state.feedback
     gateway = open_gateway(state, settings)
     if components.GATEWAY not in supervisor.processes():
         gateway.write_initial(deployment, http_ports)

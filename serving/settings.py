@@ -44,6 +44,9 @@ class ServingSettings(BaseSettings):
     triton_python: Path = CHECKOUT / ".venvs/triton/bin/python"
     """Python of Triton's own environment (``serving/triton-requirements.txt``)."""
 
+    feedback_python: Path = CHECKOUT / ".venvs/feedback/bin/python"
+    """Python of seldon-core's own environment (``serving/feedback-requirements.txt``)."""
+
     triton_image: str = "nvcr.io/nvidia/tritonserver:24.10-py3"
     """Image of the predictors on a cluster; 24.10 carries the same Triton 2.51 that runs locally."""
 
@@ -87,7 +90,7 @@ class ServingSettings(BaseSettings):
     """Longest wait for a predictor to load its model."""
 
     component_start_seconds: float = Field(60, gt=0)
-    """Longest wait for the supervisor, the gateway or the API to answer."""
+    """Longest wait for the supervisor, the gateway, the API or the feedback component to answer."""
 
     stop_seconds: int = Field(10, ge=1)
     """Time between the polite and the hard end of a component."""

@@ -38,6 +38,9 @@ class RuntimeStatus:
 
     api_url: str | None
     gateway_url: str | None
+    feedback_url: str | None
+    """Where the feedback component listens, with the rewards for Prometheus at ``/metrics``."""
+
     components: list[ProcessState]
     predictors: list[PredictorStatus]
     orphans: list[int]
@@ -53,7 +56,7 @@ def status(settings: ServingSettings) -> RuntimeStatus:
     state = components.load_state(settings)
     deployment = runtime.applied(settings)
     if state is None or not supervisor.is_alive():
-        return RuntimeStatus(False, None, None, [], [], sorted(find_marked(settings.home)))
+        return RuntimeStatus(False, None, None, None, [], [], sorted(find_marked(settings.home)))
     processes = supervisor.processes()
     predictors = deployment.spec.predictors if deployment else []
     try:
@@ -80,7 +83,9 @@ def status(settings: ServingSettings) -> RuntimeStatus:
                 latency_p95_ms=stats.latency_p95_ms if stats else None,
             )
         )
-    return RuntimeStatus(True, state.api_url, state.gateway_url, list(processes.values()), found, [])
+    return RuntimeStatus(
+        True, state.api_url, state.gateway_url, state.feedback_url, list(processes.values()), found, []
+    )
 
 
 def _is_ready(http_port: int, model: str) -> bool:

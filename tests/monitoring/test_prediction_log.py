@@ -216,6 +216,15 @@ def test_repeated_feedback_counts_once_and_the_latest_holds(joined) -> None:
     assert joined.loc[("one", "r2"), "rating"] == 5.0
 
 
+def test_feedback_that_was_sent_several_times_is_read_once(tmp_path: Path) -> None:
+    with PredictionLog(tmp_path) as log:
+        for value, second in ((3.0, 1), (3.0, 2), (5.0, 3), (None, 4), (None, 5), (3.0, 6)):
+            log.feedback(rating("one", "r1", value, second))
+    said = read_feedback(tmp_path)
+    assert said["rating"].fillna(0).tolist() == [5, 0, 3]
+    assert said["timestamp"].iloc[-1] == NOON + timedelta(seconds=6)
+
+
 def test_feedback_that_fits_no_answer_keeps_its_row(joined) -> None:
     assert joined.loc[("unknown", "r1"), "predictor"] is np.nan
     assert joined.loc[("one", "elsewhere"), "predictor"] == "v3"

@@ -26,7 +26,7 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 
-from monitoring.prediction_log import read_predictions
+from monitoring.prediction_log import join_feedback, read_feedback, read_predictions
 from serving import api_keys, runtime
 from serving.__main__ import main
 from serving.answers import model_inputs
@@ -48,6 +48,7 @@ from serving.supervision import SupervisionError, Supervisor
 from serving.triton import write_repository
 
 MODEL_PATH = "/seldon/rentals/rentals/v2/models/rental-recommender"
+FEEDBACK_PATH = "/seldon/rentals/rentals/api/v1.0/feedback"
 pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).resolve().parents[2]
 FUZZ = [
@@ -462,6 +463,94 @@ def test_the_api_that_the_runtime_starts_serves_the_client(apply: Callable[..., 
     assert caught.value.status == 422
 
 
+def rewards(state: RuntimeState) -> dict[str, float]:
+    """Sums of rewards by predictor, as Prometheus reads them."""
+    metrics = httpx.get(f"{state.feedback_url}/metrics", trust_env=False).raise_for_status().text
+    series = re.compile(r'seldon_api_model_feedback_reward_total\{.*predictor_name="(\w+)".*\} (.*)')
+    return {predictor: float(value) for predictor, value in series.findall(metrics)}
+
+
+def send_reward(state: RuntimeState, request_id: str, reward: float, rental_id: str) -> httpx.Response:
+    """Send feedback as Seldon's clients do."""
+    feedback = {"response": {"meta": {"puid": request_id}}, "reward": reward, "truth": {"strData": rental_id}}
+    return httpx.post(f"{state.gateway_url}{FEEDBACK_PATH}", json=feedback, timeout=PATIENCE, trust_env=False)
+
+
+def test_feedback_by_the_api_and_by_seldon_is_rewarded_to_the_predictor_once(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 50, "v4": 50})
+    before = rewards(state)
+    with RecommenderClient(state.api_url) as client:
+        answers = [client.recommendations(f"user-{number}", k=2) for number in range(20)]
+        for answer in answers * 2:
+            best, second = (item.rental_id for item in answer.items)
+            client.feedback(answer.request_id, answer.user_id, best, rating=5)
+            assert send_reward(state, answer.request_id, 0.5, second).json()["meta"]["tags"] == {
+                "predictor": answer.predictor
+            }
+
+    counted = Counter(answer.predictor for answer in answers)
+    assert set(counted) == {"v3", "v4"}
+    eventually(
+        lambda: (
+            {name: value - before.get(name, 0) for name, value in rewards(state).items()}
+            == {name: 1.5 * count for name, count in counted.items()}
+        )
+    )
+    feedback = read_feedback(served.lake)
+    joined = join_feedback(read_predictions(served.lake), feedback)
+    joined = joined[joined["request_id"].isin([answer.request_id for answer in answers])]
+    assert sorted(joined["rating"]) == [3.0] * 20 + [5.0] * 20
+    assert joined.groupby("rating")["position"].unique().to_dict() == {3.0: [1], 5.0: [0]}
+
+
+def test_a_reward_for_nobodys_answer_is_refused_at_the_gateway(apply: Callable[..., RuntimeState]) -> None:
+    response = send_reward(apply({"v3": 100}), "nobody", 1, "r1")
+
+    assert response.status_code == 404
+    assert "no answer has the id 'nobody'" in response.json()["status"]["info"]
+
+
+def test_a_feedback_component_that_is_down_costs_the_api_nothing_and_nothing_is_lost(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 100})
+    before = rewards(state)["v3"]
+    pid = pid_of_feedback(served)
+    os.killpg(pid, signal.SIGSTOP)
+    with RecommenderClient(state.api_url) as client:
+        answer = client.recommendations("u0", k=1)
+        client.feedback(answer.request_id, "u0", answer.items[0].rental_id, rating=5)
+    os.killpg(pid, signal.SIGKILL)
+
+    eventually(lambda: pid_of_feedback(served) not in (0, pid))
+    apply({"v3": 100})
+    eventually(lambda: rewards(state)["v3"] == before + 1)
+
+
+def test_a_feedback_component_whose_first_process_is_killed_comes_back(
+    served: ServingSettings, apply: Callable[..., RuntimeState]
+) -> None:
+    state = apply({"v3": 100})
+    before, pid, starts = rewards(state), pid_of_feedback(served), starts_of_feedback(served)
+    os.kill(pid, signal.SIGKILL)
+
+    # The second process, which has the port, ends when it misses the first.
+    eventually(lambda: starts_of_feedback(served) > starts)
+    apply({"v3": 100})
+    assert rewards(state) == before
+
+
+def starts_of_feedback(settings: ServingSettings) -> int:
+    return (settings.logs / "feedback.log").read_text().count("Listening at")
+
+
+def pid_of_feedback(settings: ServingSettings) -> int:
+    """The component's first process, 0 while there is none."""
+    return next(part.pid or 0 for part in status(settings).components if part.name == "feedback")
+
+
 def test_an_api_that_is_away_is_told() -> None:
     with (
         RecommenderClient(f"http://127.0.0.1:{find_free(set())}") as client,
@@ -497,7 +586,9 @@ def test_the_status_tells_what_runs(served: ServingSettings, apply: Callable[...
     found = status(served)
 
     assert found.running and found.api_url == state.api_url and found.gateway_url == state.gateway_url
-    assert {part.name for part in found.components} == {"api", "envoy", "predictor-v3", "predictor-v4"}
+    predictors = {"predictor-v3", "predictor-v4"}
+    assert {part.name for part in found.components} == {"api", "envoy", "feedback", *predictors}
+    assert found.feedback_url == state.feedback_url
     assert [(part.name, part.weight, part.ready) for part in found.predictors] == [
         ("v3", 90, True),
         ("v4", 10, True),
