@@ -67,4 +67,4 @@ def drift(compared: Periods) -> DriftReport:
         for name, kind in WATCHED.items()
         if compared.reference[name].notna().any() or compared.current[name].notna().any()
     }
-    return compare(compared.reference, compared.current, known, cluster="user_id")
+    return compare(compared.reference, compared.current, known, cluster="user_id", time="arrived_at")
