@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 SINCE ?=
+EVIDENTLY ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
 export ORT_DISABLE_TELEMETRY := 1
@@ -16,7 +17,7 @@ TRITON = .venvs/triton/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui bench-features bench-model test test-fast lint format clean
+  feast-ui bench-features bench-model bench-drift test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +71,9 @@ bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rent
 
 bench-model: $(MAIN) ## measure the recommender on DATA=<file>; figures in .rentals/bench/model.json
 	@$(RUN) -m flows bench-model --data "$(DATA)"
+
+bench-drift: $(MAIN) ## measure drift statistics beside scipy; EVIDENTLY=<python> beside it too
+	@$(RUN) -m monitoring.benchmark --evidently "$(EVIDENTLY)"
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

@@ -52,18 +52,26 @@ def compare(
         comparisons = list(
             pool.map(lambda name: compare_feature(name, columns[name], before, after, settings), columns)
         )
-    p_values = [test.p_value for each in comparisons for test in each.tests]
-    adjusted = iter(np.minimum(1, FAMILIES * two_sample.benjamini_hochberg(p_values)))
-    at = steps(reference[time], current[time]) if time else None
-    verdicts = []
-    for each in comparisons:
-        verdict = _verdict(each, [(test, float(next(adjusted))) for test in each.tests], settings)
-        if verdict.drifted and at:
-            verdict = replace(verdict, change=change_point(each.bins, at))
-        verdicts.append(verdict)
+    features = verdicts(comparisons, settings)
+    if time is not None and any(each.drifted for each in features):
+        at = steps(reference[time], current[time])
+        features = [
+            replace(each, change=change_point(of.bins, at)) if each.drifted else each
+            for each, of in zip(features, comparisons, strict=True)
+        ]
     joint = _joint(comparisons, before, after, settings)
     new = new_rows(comparisons, after, joint.least_like if joint and joint.drifted else ())
-    return DriftReport(tuple(verdicts), joint, new, len(reference), len(current))
+    return DriftReport(tuple(features), joint, new, len(reference), len(current))
+
+
+def verdicts(comparisons: list[Comparison], settings: MonitoringSettings) -> list[FeatureDrift]:
+    """Return which features drifted, among all that were compared."""
+    p_values = [test.p_value for each in comparisons for test in each.tests]
+    adjusted = iter(np.minimum(1, FAMILIES * two_sample.benjamini_hochberg(p_values)))
+    return [
+        _verdict(each, [(test, float(next(adjusted))) for test in each.tests], settings)
+        for each in comparisons
+    ]
 
 
 def _check(

@@ -69,4 +69,4 @@ def _bounded(effect: float, clusters: np.ndarray) -> float:
     if present < 2:
         return all_alike(clusters)
     effect *= present / (present - 1)
-    return min(len(clusters) / effect, len(clusters)) if effect else float(len(clusters))
+    return len(clusters) / max(1.0, float(effect))

@@ -86,14 +86,16 @@ def _effects(bins: Bins) -> dict[str, float]:
 
 def _numeric_effects(reference: np.ndarray, current: np.ndarray) -> dict[str, float]:
     ks, wasserstein = distances(reference, current)
-    # A constant reference has no spread; then that of both samples is the unit.
-    unit = float(reference.std()) or float(np.concatenate([reference, current]).std())
-    return {
-        "ks": ks,
-        "wasserstein": wasserstein / unit if unit else 0.0,
-        "mean_reference": float(reference.mean()),
-        "mean_current": float(current.mean()),
-    }
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A constant reference has no spread; then that of both samples is the unit.
+        unit = float(reference.std()) or float(np.concatenate([reference, current]).std())
+        effects = {
+            "ks": ks,
+            "wasserstein": wasserstein / unit if unit else 0.0,
+            "mean_reference": float(reference.mean()),
+            "mean_current": float(current.mean()),
+        }
+    return {name: effect for name, effect in effects.items() if np.isfinite(effect)}
 
 
 def _value_test(
@@ -114,9 +116,8 @@ def _value_test(
     if kind == "numeric":
         sizes = _worth(places, clusters, effective_size.of_distribution)
         p_value = two_sample.kolmogorov_smirnov_p_value(effects["ks"], sizes)
-        says = (
-            f"mean {effects['mean_reference']:.4g} -> {effects['mean_current']:.4g}, ks {effects['ks']:.2f}"
-        )
+        means = (effects.get(f"mean_{side}", np.nan) for side in ("reference", "current"))
+        says = f"mean {' -> '.join(f'{mean:.4g}' for mean in means)}, ks {effects['ks']:.2f}"
         return [Test("kolmogorov-smirnov", p_value, effects["ks"], settings.drift_ks, says)]
     common = two_sample.common_bins(bins.counts, least)
     table = np.array([np.bincount(common, weights=bins.counts[side]) for side in bins.counts])
