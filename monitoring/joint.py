@@ -47,7 +47,8 @@ def energy_test(
     draw = np.random.default_rng(0)
     size = min(ROWS, len(reference.frame), len(current.frame))
     rows = [np.sort(draw.choice(len(each.frame), size, replace=False)) for each in (reference, current)]
-    points = np.hstack([_coordinates(each, (reference, current), rows) for each in comparisons])
+    frames = [each.frame.iloc[of_side] for each, of_side in zip((reference, current), rows, strict=True)]
+    points = np.hstack([_coordinates(each, frames, rows) for each in comparisons])
     apart = _distances(points)
     groups, clusters = _clusters((reference, current), rows)
     observed = _energy(apart, _weights(np.arange(2 * size)[:, None] < size))[0]
@@ -66,20 +67,15 @@ def energy_test(
     return JointDrift(adjusted, effect, drifted, 2 * size, tuple(int(row) for row in newest))
 
 
-def _coordinates(
-    comparison: Comparison, samples: tuple[Sample, Sample], rows: list[np.ndarray]
-) -> np.ndarray:
-    """Return a feature of the drawn rows as columns of points."""
+def _coordinates(comparison: Comparison, frames: list[pd.DataFrame], rows: list[np.ndarray]) -> np.ndarray:
+    """Return a feature of the drawn rows, given as frames and as their places, as columns of points."""
     bins = comparison.bins
     places = np.concatenate(
         [each[drawn] for each, drawn in zip((bins.reference, bins.current), rows, strict=True)]
     )
     if comparison.kind == "numeric":
-        drawn = [
-            numbers(each.frame.iloc[of_side], comparison.name)
-            for each, of_side in zip(samples, rows, strict=True)
-        ]
-        ranks = rankdata(np.concatenate(drawn), nan_policy="omit")
+        values = np.concatenate([numbers(frame, comparison.name) for frame in frames])
+        ranks = rankdata(values, nan_policy="omit")
         spread = np.nanstd(ranks) if (places >= 0).any() else 0.0
         scaled = np.nan_to_num((ranks - np.nanmean(ranks)) / spread) if spread else np.zeros(len(places))
         return np.column_stack([scaled, places < 0])
