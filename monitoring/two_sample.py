@@ -1,11 +1,18 @@
 """Two-sample tests and distances: how surely, and how far, two samples of one feature differ."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.spatial import distance
+
+MANY_PAIRS = 30_000
+"""Rows from which the expansion of the Kolmogorov-Smirnov p-value is right to seven digits."""
+
+FAR_OUT = 2.2
+"""Rows times the squared gap from which two one-sided p-values make the two-sided one, in scipy as well."""
 
 SMALLEST_EXPECTED = 5
 """Cochran's rule: with a smaller expected count the chi-square approximation is not to be trusted."""
@@ -20,11 +27,15 @@ SMOOTHING = 0.5
 def kolmogorov_smirnov_p_value(ks: float, sizes: tuple[float, float]) -> float:
     """Return how likely a gap of ``ks`` is by chance with ``sizes`` independent rows.
 
-    It is `scipy.stats.ks_2samp`'s asymptotic p-value. With ties, as in counts, it errs on the side of no
-    alarm.
+    It is `scipy.stats.ks_2samp`'s asymptotic p-value, far out and from many rows by Lauwerier's expansion
+    (1963): equal to seven digits where p is above 1e-9, without a sum over all rows. With ties, as in
+    counts, it errs on the side of no alarm.
     """
-    pairs = sizes[0] * sizes[1] / (sizes[0] + sizes[1])
-    return float(stats.kstwo.sf(ks, max(1, round(pairs))))
+    pairs = max(1, round(sizes[0] * sizes[1] / (sizes[0] + sizes[1])))
+    squared = pairs * ks**2
+    if pairs < MANY_PAIRS or squared < FAR_OUT:
+        return float(stats.kstwo.sf(ks, pairs))
+    return 2 * math.exp(-2 * squared - 2 * ks / 3 + 4 / 9 * squared * (1 - squared) / pairs)
 
 
 def common_bins(counts: pd.DataFrame, sizes: tuple[float, float]) -> np.ndarray:

@@ -12,6 +12,18 @@ def counts(reference: list[int], current: list[int]) -> pd.DataFrame:
     return pd.DataFrame({"reference": reference, "current": current})
 
 
+@pytest.mark.parametrize("rows", [29_999, 30_000, 500_000])
+@pytest.mark.parametrize("deviation", [0.3, 1.0, 1.48, 1.49, 2.0, 3.0])
+def test_a_gap_is_as_likely_as_scipy_says(rows: int, deviation: float) -> None:
+    ks = deviation / np.sqrt(rows)
+    found = two_sample.kolmogorov_smirnov_p_value(ks, (2 * rows, 2 * rows))
+    assert found == pytest.approx(stats.kstwo.sf(ks, rows), rel=1e-6)
+
+
+def test_the_largest_gap_of_very_many_rows_is_impossible_by_chance() -> None:
+    assert two_sample.kolmogorov_smirnov_p_value(1.0, (1e6, 1e6)) == 0
+
+
 def test_chi_square_agrees_with_scipy_and_weakens_with_the_effective_size() -> None:
     table = np.array([[50, 30, 20], [30, 40, 30]])
     expected = stats.chi2_contingency(table).pvalue
