@@ -25,13 +25,14 @@ def normal(seed: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize("at", [400, 1000, 1500])
-@pytest.mark.parametrize("what", ["mean", "spread", "missing", "category"])
+@pytest.mark.parametrize("what", ["mean", "spread", "missing", "found", "category"])
 def test_a_change_is_dated_wherever_it_lies_and_whatever_it_is(at: int, what: str) -> None:
     later = np.arange(len(DAYS)) >= at
     values: np.ndarray = {
         "mean": normal() + later,
         "spread": normal() * np.where(later, 3, 1),
         "missing": np.where(later & (normal(2) > 0), np.nan, normal()),
+        "found": np.where(~later & (normal(2) > 0), np.nan, normal()),
         "category": np.where(normal() > np.where(later, 0.5, -0.5), "a", "b").astype(object),
     }[what]
     change = found(values, "categorical" if what == "category" else "numeric")

@@ -46,6 +46,13 @@ def test_the_same_again_is_no_drift(logged) -> None:
     assert compare_served(logged("first", 0.0, "solo"), logged("second", 0.0, "solo")).drifted == []
 
 
+def test_what_one_user_was_shown_again_and_again_is_not_evidence_each_time(logged) -> None:
+    first, second = logged("first", 0.0, "solo", users=40), logged("second", 1.5, "solo", users=40)
+    few = [part.assign(user_id=[f"u{number % 8}" for number in range(40)]) for part in (first, second)]
+    assert compare_served(first, second).drifted == ["score"]
+    assert compare_served(*few).drifted == []
+
+
 def test_a_log_without_rentals_is_refused(logged) -> None:
     first = logged("first", 0.0, "solo", users=3)
     with pytest.raises(ValueError, match="current data has no rows"):
