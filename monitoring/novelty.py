@@ -43,5 +43,9 @@ def _unseen(comparison: Comparison) -> np.ndarray:
 
 def _row(current: Sample, position: int, why: str, names: list[str]) -> NewRow:
     row = current.frame.iloc[position]
-    values = ", ".join(f"{name} = {row[name]}" for name in names)
+    values = ", ".join(f"{name} = {_text(row[name])}" for name in names)
     return NewRow(str(current.frame.index[position]), why + values)
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
