@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 SINCE ?=
+EVIDENTLY ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
 export ORT_DISABLE_TELEMETRY := 1
@@ -21,7 +22,7 @@ FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui bench-features bench-model bench-serving fuzz test test-fast lint format clean
+  feast-ui bench-features bench-model bench-serving bench-drift fuzz test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -83,6 +84,9 @@ fuzz: setup ## ten thousand requests, made from the API's own document, to what 
 	@mkdir -p $(RENTALS_HOME)/fuzz && cd $(RENTALS_HOME)/fuzz && \
 	  $(CURDIR)/.venv/bin/schemathesis --config-file $(CURDIR)/schemathesis.toml run --max-examples $(FUZZ_EXAMPLES) \
 	  $(if $(RENTALS_API_KEY),--header "Authorization: Bearer $(RENTALS_API_KEY)") $(API_URL)/openapi.json
+
+bench-drift: $(MAIN) ## measure drift statistics beside scipy; EVIDENTLY=<python> beside it too
+	@$(RUN) -m monitoring.benchmark --evidently "$(EVIDENTLY)"
 
 test: lint setup ## lint and the whole test suite
 	@$(RUN) -m pytest

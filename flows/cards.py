@@ -134,7 +134,7 @@ def drift_card(report: "DriftReport", periods: str, chart: dict[str, Any]) -> li
         Markdown("# New ratings beside the training data"),
         Markdown(f"{verdict} {periods}: {report.reference_rows:,} against {report.current_rows:,} rows."),
         Table(
-            headers=["feature", "drifted", "PSI", "adjusted p", "in words"],
+            headers=["feature", "drifted", "PSI", "adjusted p", "in words", "since"],
             data=[
                 [
                     feature.name,
@@ -142,11 +142,15 @@ def drift_card(report: "DriftReport", periods: str, chart: dict[str, Any]) -> li
                     f"{feature.effects.get('psi', float('nan')):.3f}",
                     f"{feature.adjusted_p_value:.1e}",
                     feature.explanation,
+                    str(feature.change or ""),
                 ]
                 for feature in report.features
             ],
         ),
+        *([Markdown(str(report.joint))] if report.joint else []),
         VegaChart(chart),
+        *([Markdown("## Rows that look new")] if report.new_rows else []),
+        *[Markdown(f"- row {row.label}: {row.why}") for row in report.new_rows],
     ]
 
 

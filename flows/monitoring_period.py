@@ -59,7 +59,7 @@ def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp
 
 
 def drift(compared: Periods) -> DriftReport:
-    """Compare the two periods; the ratings of one user count as clustered."""
+    """Compare the two periods; the ratings of one user count as clustered, new ones are named by their id."""
     from monitoring.drift import compare
 
     known = {
@@ -67,4 +67,5 @@ def drift(compared: Periods) -> DriftReport:
         for name, kind in WATCHED.items()
         if compared.reference[name].notna().any() or compared.current[name].notna().any()
     }
-    return compare(compared.reference, compared.current, known, cluster="user_id")
+    reference, current = (each.set_index("rating_id") for each in (compared.reference, compared.current))
+    return compare(reference, current, known, cluster="user_id", time="arrived_at")

@@ -1,23 +1,20 @@
 """Which features of the data in use have moved away from the data the model was trained on."""
 
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from monitoring import two_sample
-from monitoring.distribution import Kind, binned, present
-from monitoring.drift_report import DriftReport, FeatureDrift, TestName
+from monitoring import effective_size, two_sample
+from monitoring.change_point import change_point, steps
+from monitoring.distribution import Kind
+from monitoring.drift_report import DriftReport, FeatureDrift, JointDrift
+from monitoring.feature_comparison import FAMILIES, Comparison, Sample, Test, compare_feature
+from monitoring.joint import energy_test
+from monitoring.novelty import new_rows
 from monitoring.settings import MonitoringSettings
-
-
-@dataclass(frozen=True)
-class _Test:
-    name: TestName
-    p_value: float
-    effect: float
-    threshold: float
-    says: str
 
 
 def compare(
@@ -26,6 +23,7 @@ def compare(
     columns: dict[str, Kind],
     settings: MonitoringSettings | None = None,
     cluster: str | None = None,
+    time: str | None = None,
 ) -> DriftReport:
     """Compare features of two frames, a row an observation.
 
@@ -37,131 +35,90 @@ def compare(
         current: what came after.
         columns: the features to compare, by kind.
         settings: thresholds; by default from the environment.
-        cluster: a column of both frames whose rows belong together, such as ``user_id``: p-values then
-            count what the rows are worth, effects remain those of all rows.
+        cluster: a column of both frames whose rows belong together, such as ``user_id`` or, for rows that
+            depend on those shortly before them, the week: p-values then count what the rows are worth,
+            effects remain those of all rows.
+        time: a column of both frames by which to tell since when a feature that drifted has changed.
 
     Raises:
         ValueError: a frame or the list of columns is empty, a column is in neither frame, a numeric column
-            holds text, or the cluster column is missing.
+            holds text, or the cluster or time column is missing.
     """
     settings = settings or MonitoringSettings()
-    _check(reference, current, columns, cluster)
-    reference, current = reference.reset_index(drop=True), current.reset_index(drop=True)
-    effects, tests = {}, {}
-    for name, kind in columns.items():
-        samples = _samples(reference, current, name, kind, cluster)
-        counts = binned(samples[0].values, samples[1].values, kind)
-        effects[name] = _effects(*samples, counts, kind)
-        tests[name] = _tests(samples, counts, effects[name], settings)
-    p_values = [test.p_value for of_feature in tests.values() for test in of_feature]
-    adjusted = iter(two_sample.benjamini_hochberg(p_values))
-    features = tuple(
-        _verdict(name, kind, effects[name], [(test, float(next(adjusted))) for test in tests[name]], settings)
-        for name, kind in columns.items()
-    )
-    return DriftReport(features, len(reference), len(current))
+    _check(reference, current, columns, {"cluster": cluster, "time": time})
+    before, after = (Sample(frame, _clusters(frame, cluster)) for frame in (reference, current))
+    # NumPy and pandas let other threads run while they count.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        comparisons = list(
+            pool.map(lambda name: compare_feature(name, columns[name], before, after, settings), columns)
+        )
+    features = verdicts(comparisons, settings)
+    if time is not None and any(each.drifted for each in features):
+        at = steps(reference[time], current[time])
+        features = [
+            replace(each, change=change_point(of.bins, at)) if each.drifted else each
+            for each, of in zip(features, comparisons, strict=True)
+        ]
+    joint = _joint(comparisons, before, after, settings)
+    new = new_rows(comparisons, after, joint.least_like if joint and joint.drifted else ())
+    return DriftReport(tuple(features), joint, new, len(reference), len(current))
 
 
-@dataclass(frozen=True)
-class _Sample:
-    values: pd.Series
-    """The values present."""
-    rows: int
-    rows_worth: float
-    """Rows, present or not, counted as independent ones."""
-    values_worth: float
-
-    @property
-    def missing(self) -> int:
-        return self.rows - len(self.values)
+def verdicts(comparisons: list[Comparison], settings: MonitoringSettings) -> list[FeatureDrift]:
+    """Return which features drifted, among all that were compared."""
+    p_values = [test.p_value for each in comparisons for test in each.tests]
+    adjusted = iter(np.minimum(1, FAMILIES * two_sample.benjamini_hochberg(p_values)))
+    return [
+        _verdict(each, [(test, float(next(adjusted))) for test in each.tests], settings)
+        for each in comparisons
+    ]
 
 
 def _check(
-    reference: pd.DataFrame, current: pd.DataFrame, columns: dict[str, Kind], cluster: str | None
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    columns: dict[str, Kind],
+    further: dict[str, str | None],
 ) -> None:
     if not columns:
         raise ValueError("no columns to compare; pass {name: 'numeric' or 'categorical'}")
     for side, frame in {"reference": reference, "current": current}.items():
         if frame.empty:
             raise ValueError(f"the {side} data has no rows; check that its period and source hold data")
-        if cluster is not None and cluster not in frame:
-            raise ValueError(f"the {side} data has no cluster column {cluster!r}; name one it has, or None")
+        for role, name in further.items():
+            if name is not None and name not in frame:
+                raise ValueError(f"the {side} data has no {role} column {name!r}; name one it has, or None")
     unknown = [name for name in columns if name not in reference and name not in current]
     if unknown:
         raise ValueError(f"columns {unknown} are in neither frame; check their spelling")
 
 
-def _samples(
-    reference: pd.DataFrame, current: pd.DataFrame, name: str, kind: Kind, cluster: str | None
-) -> tuple[_Sample, _Sample]:
-    def sample(frame: pd.DataFrame) -> _Sample:
-        values = present(frame, name, kind)
-        if cluster is None:
-            return _Sample(values, len(frame), float(len(frame)), float(len(values)))
-        worth = two_sample.effective_size
-        return _Sample(values, len(frame), worth(frame[cluster]), worth(frame.loc[values.index, cluster]))
-
-    return sample(reference), sample(current)
+def _clusters(frame: pd.DataFrame, name: str | None) -> np.ndarray | None:
+    """Return the cluster of each row as a number; a row without one is a cluster of its own."""
+    if name is None:
+        return None
+    clusters, known = pd.factorize(frame[name])
+    alone = clusters < 0
+    clusters[alone] = len(known) + np.arange(np.count_nonzero(alone))
+    return clusters
 
 
-def _effects(reference: _Sample, current: _Sample, counts: pd.DataFrame, kind: Kind) -> dict[str, float]:
-    effects = {
-        "missing_reference": reference.missing / reference.rows,
-        "missing_current": current.missing / current.rows,
-    }
-    if len(reference.values) and len(current.values):
-        effects["psi"] = two_sample.population_stability_index(counts)
-        effects["jensen_shannon"] = two_sample.jensen_shannon(counts)
-        if kind == "numeric":
-            values = reference.values.to_numpy(), current.values.to_numpy()
-            effects["ks"] = two_sample.kolmogorov_smirnov_distance(*values)
-            effects["wasserstein"] = two_sample.wasserstein(*values)
-    return effects
-
-
-def _tests(
-    samples: tuple[_Sample, _Sample],
-    counts: pd.DataFrame,
-    effects: dict[str, float],
-    settings: MonitoringSettings,
-) -> list[_Test]:
-    """Return the tests that there is enough data for, that of the values first."""
-    tests = []
-    values_worth = (samples[0].values_worth, samples[1].values_worth)
-    if min(values_worth) >= settings.drift_minimum_rows:
-        if "ks" in effects:
-            medians = [sample.values.median() for sample in samples]
-            says = f"median {medians[0]:.4g} -> {medians[1]:.4g}, ks {effects['ks']:.2f}"
-            p_value = two_sample.kolmogorov_smirnov_p_value(effects["ks"], values_worth)
-            tests.append(_Test("kolmogorov-smirnov", p_value, effects["ks"], settings.drift_ks, says))
-        else:
-            says = f"{_largest_move(counts)}, psi {effects['psi']:.2f}"
-            p_value = two_sample.chi_square_p_value(counts, values_worth)
-            tests.append(_Test("chi-square", p_value, effects["psi"], settings.drift_psi, says))
-    rows_worth = (samples[0].rows_worth, samples[1].rows_worth)
-    if min(rows_worth) >= settings.drift_minimum_rows:
-        shares = (effects["missing_reference"], effects["missing_current"])
-        p_value = two_sample.missing_share_p_value(shares, rows_worth)
-        says = f"missing {shares[0]:.0%} -> {shares[1]:.0%}"
-        change = abs(shares[1] - shares[0])
-        tests.append(_Test("missing values", p_value, change, settings.drift_missing_share, says))
-    return tests
-
-
-def _largest_move(counts: pd.DataFrame) -> str:
-    portions = counts / counts.sum()
-    moved = int(np.argmax((portions["current"] - portions["reference"]).abs()))
-    before, after = portions.iloc[moved]
-    return f"share of '{portions.index[moved]}' {before:.0%} -> {after:.0%}"
+def _joint(
+    comparisons: list[Comparison], reference: Sample, current: Sample, settings: MonitoringSettings
+) -> JointDrift | None:
+    worth = [
+        len(each.frame) if each.clusters is None else effective_size.all_alike(each.clusters)
+        for each in (reference, current)
+    ]
+    if min(worth) < settings.drift_minimum_rows:
+        return None
+    return energy_test(comparisons, reference, current, settings)
 
 
 def _verdict(
-    name: str,
-    kind: Kind,
-    effects: dict[str, float],
-    tests: list[tuple[_Test, float]],
-    settings: MonitoringSettings,
+    comparison: Comparison, tests: list[tuple[Test, float]], settings: MonitoringSettings
 ) -> FeatureDrift:
+    name, kind, effects = comparison.name, comparison.kind, comparison.effects
     too_few = f"fewer than {settings.drift_minimum_rows} independent ones on one side"
     if not tests:
         return FeatureDrift(name, kind, None, 1.0, 1.0, effects, False, f"rows not judged: {too_few}")

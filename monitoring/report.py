@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from monitoring.distribution import binned, present, shares
+from monitoring.distribution import binned, shares
 from monitoring.drift_report import DriftReport
 
 MOST_BINS = 14
@@ -33,8 +33,7 @@ def drift_chart(
     )
     charts = []
     for feature in [each for each in ordered if each.drifted][:most] or ordered[:most]:
-        before, after = (present(frame, feature.name, feature.kind) for frame in (reference, current))
-        portions = shares(binned(before, after, feature.kind), feature.name)
+        portions = shares(binned(reference, current, feature.name, feature.kind), feature.name)
         portions = portions[portions["order"] < MOST_BINS]
         charts.append(
             altair.Chart(portions, title=f"{feature.name}: {feature.explanation}", width=520, height=160)

@@ -21,7 +21,8 @@ class MonitoringSettings(BaseSettings):
     """A batch with a larger share of bad rows stops: past one half the source is broken, not the rows."""
 
     drift_false_discovery_level: float = Field(default=0.01, gt=0, lt=1)
-    """Expected share of false alarms among the features named as drifted (Benjamini-Hochberg)."""
+    """Expected share of false alarms among what is named as drifted (Benjamini-Hochberg), and with nothing
+    moved how often anything at all is."""
 
     drift_ks: float = Field(default=0.1, ge=0, le=1)
     """Kolmogorov-Smirnov distance a numeric feature must exceed: a tenth of all rows lies elsewhere."""
@@ -31,6 +32,10 @@ class MonitoringSettings(BaseSettings):
 
     drift_missing_share: float = Field(default=0.1, ge=0, le=1)
     """Change in the share of missing values that counts as drift: a tenth of all rows lost or gained."""
+
+    drift_energy: float = Field(default=0.02, ge=0)
+    """Energy coefficient times features that all together must exceed: what one gives that moves by a quarter
+    of its standard deviation, which is a Kolmogorov-Smirnov distance of 0.1."""
 
     drift_minimum_rows: int = Field(default=30, ge=2)
     """Fewer independent values than this, on either side, are not judged: the tests are asymptotic."""

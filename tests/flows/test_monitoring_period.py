@@ -57,6 +57,15 @@ def test_what_moved_is_named_and_what_nobody_knows_is_left_out(settings):
     assert not {"price", "capacity", "area"} & {feature.name for feature in report.features}
 
 
+def test_what_moved_is_dated_and_what_is_new_is_named_by_its_rating(settings):
+    compared = periods(settings, BORDER, END)
+    report = drift(compared)
+    purpose = next(feature for feature in report.features if feature.drifted)
+    assert abs(purpose.change.since - BORDER) < 7 * DAY
+    assert report.new_rows
+    assert {row.label for row in report.new_rows} <= set(compared.current["rating_id"])
+
+
 def test_nothing_new_is_an_error_with_the_remedy(settings):
     with pytest.raises(lake.LakeError, match=r"nothing new to compare; bring new ratings by"):
         periods(settings, END, END)

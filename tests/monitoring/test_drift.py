@@ -185,6 +185,29 @@ def test_the_report_is_plain_values_and_a_table(mixed: tuple) -> None:
     assert report.to_text().splitlines()[1].startswith("DRIFT  moved")
 
 
+def test_extreme_numbers_leave_a_report_of_plain_values() -> None:
+    extreme = np.tile([1e308, -1e308, 5e-324, np.inf], 25)
+    report = compare(pd.DataFrame({"x": extreme}), pd.DataFrame({"x": numbers(rows=100)}), {"x": "numeric"})
+    json.dumps(report.to_dict(), allow_nan=False)
+    assert report.drifted == ["x"]
+
+
+def test_what_drifted_is_dated_and_what_did_not_is_not() -> None:
+    days = pd.Series(pd.date_range("2020-01-01", periods=2 * ROWS, freq="h"))
+    frame = pd.DataFrame(
+        {"calm": numbers(rows=2 * ROWS), "moved": numbers(rows=2 * ROWS, seed=2), "day": days}
+    )
+    frame.loc[ROWS + 1000 :, "moved"] += 2
+    columns: dict = {"calm": "numeric", "moved": "numeric"}
+    report = compare(frame[:ROWS], frame[ROWS:], columns, time="day")
+    calm, moved = report.features
+    assert calm.change is None
+    assert moved.change is not None
+    assert abs(moved.change.since - days[ROWS + 1000]) < pd.Timedelta(days=7)
+    assert json.loads(json.dumps(report.to_dict()))["features"][1]["change"]["since"].startswith("2020-")
+    assert f"since {moved.change.since:%Y-%m-%d}" in report.to_text()
+
+
 def test_the_chart_shows_both_distributions_of_what_drifted(mixed: tuple) -> None:
     before, after, report = mixed
     chart = drift_chart(report, before, after)
@@ -206,11 +229,15 @@ def test_rent_the_runway_drifts_where_it_is_known_to(shared: Path) -> None:
         "rating": "numeric",
         "fit": "categorical",
     }
-    report = compare(frame[year < 2016], frame[year == 2016], columns, cluster="user_id")  # type: ignore[arg-type]
+    frame["date"] = pd.to_datetime(frame["review_date"])
+    report = compare(frame[year < 2016], frame[year == 2016], columns, cluster="user_id", time="date")  # type: ignore[arg-type]
     assert report.drifted == ["rented for", "category"]
     psi = {feature.name: feature.effects["psi"] for feature in report.features}
     assert psi["rented for"] == pytest.approx(0.61, abs=0.03)
     assert psi["category"] == pytest.approx(0.32, abs=0.03)
+    change = report.features[0].change
+    assert change is not None
+    assert abs(change.since - pd.Timestamp("2016-01-01")) < pd.Timedelta(days=30)
 
     shuffled = np.random.default_rng(0).permutation(len(frame))
     halves = compare(frame.iloc[shuffled[::2]], frame.iloc[shuffled[1::2]], columns, cluster="user_id")  # type: ignore[arg-type]
