@@ -80,10 +80,11 @@ bench-model: $(MAIN) ## measure the recommender on DATA=<file>; figures in .rent
 bench-serving: setup ## measure serving with a model of DATA=<file>; figures in .rentals/bench/serving.json
 	@RENTALS_HOME=$(RENTALS_HOME)/bench/serving $(RUN) -m flows bench-serving --data "$(DATA)"
 
-fuzz: setup ## ten thousand requests, made from the API's own document, to what is served
+fuzz: setup ## ten thousand requests, made from the API's own document, to what is served; needs RENTALS_API_KEY
+	@[ -n "$(RENTALS_API_KEY)" ] || { echo 'export RENTALS_API_KEY="$$(.venv/bin/python -m serving key)" first'; exit 1; }
 	@mkdir -p $(RENTALS_HOME)/fuzz && cd $(RENTALS_HOME)/fuzz && \
 	  $(CURDIR)/.venv/bin/schemathesis --config-file $(CURDIR)/schemathesis.toml run --max-examples $(FUZZ_EXAMPLES) \
-	  $(if $(RENTALS_API_KEY),--header "Authorization: Bearer $(RENTALS_API_KEY)") $(API_URL)/openapi.json
+	  --header "Authorization: Bearer $(RENTALS_API_KEY)" $(API_URL)/openapi.json
 
 bench-drift: $(MAIN) ## measure drift statistics beside scipy; EVIDENTLY=<python> beside it too
 	@$(RUN) -m monitoring.benchmark --evidently "$(EVIDENTLY)"

@@ -113,7 +113,7 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses=problems.documented(422, 429),
+        responses=problems.NO_HTTP | problems.documented(422, 429),
     )
     problems.install(app)
     app.add_middleware(RequestLimit)

@@ -56,6 +56,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": DESCRIPTIONS[status]} for status in statuses}
 
 
+NO_HTTP: dict[int | str, dict[str, Any]] = {
+    400: {
+        "description": "The server cannot read the request: its first line is longer than 64 kB, say",
+        "content": {"text/plain": {}},
+    }
+}
+"""What uvicorn answers before any route is asked."""
+
+
 def _under_their_media_type(document: dict[str, Any]) -> dict[str, Any]:
     """FastAPI documents every answer under the media type of the route's proper one."""
     operations = (operation for path in document["paths"].values() for operation in path.values())
