@@ -27,6 +27,7 @@ class PredictorStatus:
     requests: int
     errors: int
     latency_p95_ms: float | None
+    latency_p99_ms: float | None
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def status(settings: ServingSettings) -> RuntimeStatus:
                 requests=stats.requests if stats else 0,
                 errors=stats.errors if stats else 0,
                 latency_p95_ms=stats.latency_p95_ms if stats else None,
+                latency_p99_ms=stats.latency_p99_ms if stats else None,
             )
         )
     return RuntimeStatus(
