@@ -59,8 +59,11 @@ def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp
 
 
 def drift(compared: Periods) -> DriftReport:
-    """Compare the two periods; the ratings of one user count as clustered, new ones are named by their id."""
-    from monitoring.drift import compare
+    """Compare the two periods in their season.
+
+    The ratings of one user count as clustered, new ones are named by their id.
+    """
+    from monitoring.season import compare_in_season
 
     known = {
         name: kind
@@ -68,4 +71,4 @@ def drift(compared: Periods) -> DriftReport:
         if compared.reference[name].notna().any() or compared.current[name].notna().any()
     }
     reference, current = (each.set_index("rating_id") for each in (compared.reference, compared.current))
-    return compare(reference, current, known, cluster="user_id", time="arrived_at")
+    return compare_in_season(reference, current, known, time="arrived_at", cluster="user_id")
