@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+PATIENCE = 600
+"""Seconds after which a measurement counts as stuck."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -93,5 +96,8 @@ def measure(url: str, question: Callable[[int], Question], clients: int, request
 
 
 def _wait(load: Load, requests: int) -> None:
+    deadline = time.monotonic() + PATIENCE
     while len(load.seconds) < requests:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(load.seconds)} of {requests} requests were answered in {PATIENCE} s")
         time.sleep(0.01)

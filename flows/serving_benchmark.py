@@ -187,6 +187,8 @@ class _Bench:
 
         self.state = self.serve({self.champion: 50, self.twin: 50})
         pid = next(one.pid for one in status(self.settings).predictors if one.name == self.twin)
+        if pid is None:
+            raise ServingBenchmarkError(f"{self.twin} does not run; see its log below the home's logs")
         pinned = self._inference(self.gateway_path, {PREDICTOR_HEADER: self.twin})
         with (
             loading(self.state.api_url, self._recommendation, 2) as users,
@@ -194,7 +196,7 @@ class _Bench:
         ):
             _until(lambda: len(load.statuses) > REQUESTS // 10)
             began, before = time.perf_counter(), len(load.statuses)
-            os.kill(int(pid or 0), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
             _until(lambda: any(status != 200 for status in load.statuses[before:]))
             first = before + next(n for n, status in enumerate(load.statuses[before:]) if status != 200)
             _until(lambda: 200 in load.statuses[first:])

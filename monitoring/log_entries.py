@@ -57,7 +57,7 @@ class Prediction:
     latency_ms: float
     timestamp: datetime
     features_failure: str | None = None
-    """Why the feature store did not answer: ``features`` are then those of an unknown user."""
+    """Why the feature store did not answer: ``features`` are then older ones, or those of an unknown user."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.rental_ids), len(self.scores), len(self.predicted_ratings)}

@@ -39,7 +39,8 @@ def distances(reference: np.ndarray, current: np.ndarray) -> tuple[float, float]
 
     The first is the largest gap (0..1) between both cumulative distributions, equal to
     `scipy.stats.ks_2samp`'s to the last bit. The second is the area between them; each value is taken to lie
-    anywhere in its cell, so that it is right to twice the width of a cell, some 1/65,000 of the range.
+    anywhere in its cell, so that it is right to twice the width of a cell: 1/65,000 of the range where the
+    samples are large, more where they have fewer values than that.
 
     Args:
         reference: finite values, at least one.

@@ -68,6 +68,14 @@ def check_answer(outputs: Mapping[str, np.ndarray], k: int) -> Ranking:
     """
     if missing := [name for name in OUTPUTS if name not in outputs]:
         raise ModelAnswerError(f"the answer lacks {', '.join(missing)}")
+    try:
+        return _ranking(outputs, k)
+    # NumPy's words for texts where numbers should be, and for places that there are not.
+    except (IndexError, TypeError, ValueError) as error:
+        raise ModelAnswerError(f"the answer makes no sense: {error}") from error
+
+
+def _ranking(outputs: Mapping[str, np.ndarray], k: int) -> Ranking:
     rental_ids, scores, ratings = (outputs[name].reshape(-1) for name in OUTPUTS)
     if not len(rental_ids) or len({len(rental_ids), len(scores), len(ratings)}) > 1:
         raise ModelAnswerError(f"{len(rental_ids)} rentals, {len(scores)} scores, {len(ratings)} ratings")
@@ -88,7 +96,10 @@ def check_ratings(outputs: Mapping[str, np.ndarray], rental_ids: list[str]) -> R
     Raises:
         ModelAnswerError: as for ``check_answer``.
     """
-    scores, ratings = (outputs.get(name, np.empty(0)).reshape(-1).astype(float) for name in OUTPUTS[1:])
+    try:
+        scores, ratings = (outputs.get(name, np.empty(0)).reshape(-1).astype(float) for name in OUTPUTS[1:])
+    except (TypeError, ValueError) as error:
+        raise ModelAnswerError(f"the answer makes no sense: {error}") from error
     if {len(scores), len(ratings)} != {len(rental_ids)}:
         raise ModelAnswerError(f"{len(scores)} scores and {len(ratings)} ratings of {len(rental_ids)} pairs")
     _check_values(scores, ratings)
@@ -109,6 +120,8 @@ def _reasons(outputs: Mapping[str, np.ndarray], shown: np.ndarray) -> list[list[
     if any(name not in outputs for name in REASONS):
         return [[] for _ in shown]
     subjects, places, factors = (outputs[name][0] for name in REASONS)
+    if not np.isfinite(factors[shown]).all():
+        raise ModelAnswerError("factors of reasons are not finite")
     return [
         [Reason(subject=subject, factor=factor) for subject, factor in zip(*row, strict=True) if subject]
         for row in zip(subjects[places[shown]].tolist(), factors[shown].tolist(), strict=True)

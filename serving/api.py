@@ -170,7 +170,9 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
     @app.post("/ratings:predict", responses=problems.documented(400, 413, 503))
     async def predict_ratings(question: PairsQuestion) -> PredictedRatings:
         """The ratings that users would give to rentals."""
-        return await recommender.predict(question.pairs)
+        answer = await recommender.predict(question.pairs)
+        metrics.degraded(answer.degraded)
+        return answer
 
     @app.get("/users/{user_id:id}/features", responses=problems.documented(503))
     async def user_features(user_id: PathId, purpose: PurposeQuery = None) -> UserFeatures:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from serving.messages import (
@@ -24,7 +24,7 @@ from serving.messages import (
 )
 
 DEFAULT_SECONDS = 10.0
-"""Longest wait for an answer; the API itself gives up on its predictors well before."""
+"""Longest wait of a try for an answer; the API itself gives up on its predictors well before."""
 
 ATTEMPTS = 3
 """Tries of a question by default: the API is restarted within a second."""
@@ -94,7 +94,7 @@ class RecommenderClient:
 
         Args:
             base_url: where it listens.
-            seconds: longest wait for an answer.
+            seconds: longest wait of one try for an answer.
             api_key: what its writing routes ask for; None takes ``RENTALS_API_KEY``, if it is set.
             attempts: tries of a question that fails in a way that may pass.
         """
@@ -277,7 +277,12 @@ def _answer(call: _Call[T], response: httpx.Response) -> T:
     if not response.is_success:
         detail = answer.get("detail") if isinstance(answer, dict) else None
         raise RecommenderError(f"HTTP {response.status_code}: {detail}", response.status_code)
-    return call.answer.model_validate(answer)
+    try:
+        return call.answer.model_validate(answer)
+    except ValidationError as error:
+        raise RecommenderError(
+            f"the answer is not that of this version of the API: {error}", response.status_code
+        ) from error
 
 
 def _quoted(identifier: str) -> str:

@@ -217,6 +217,8 @@ def programs(state: RuntimeState, settings: ServingSettings) -> dict[str, Progra
         feedback_server.command(settings, state.feedback), feedback_server.environment(settings)
     )
     server = [sys.executable, "-m", "uvicorn", "serving.api:create_app", "--factory", "--no-access-log"]
+    # It would take a caller on this machine for whom its X-Forwarded-For says, and limit nobody.
+    server.append("--no-proxy-headers")
     exported = {f"RENTALS_{name.upper()}": str(getattr(settings, name)) for name in API_SETTINGS}
     # The address of the gateway is part of the program, so that another one restarts the API.
     exported["RENTALS_GATEWAY_PORT"] = str(state.gateway.gateway)

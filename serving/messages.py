@@ -147,6 +147,9 @@ class PairsQuestion(Message):
 class PredictedRating(Answer):
     """The answer for one pair; a rental that the model does not know is rated as one of no features."""
 
+    request_id: str
+    """By it feedback is joined to the answer; that of all pairs of one user, purpose and size."""
+
     user_id: str
     rental_id: str
     predicted_rating: float
@@ -160,7 +163,6 @@ class PredictedRating(Answer):
 class PredictedRatings(Answer):
     """The answers in the order of the pairs."""
 
-    request_id: str
     degraded: list[Degradation]
     predictions: list[PredictedRating]
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from math import inf
 
@@ -14,7 +14,7 @@ from prometheus_client.utils import floatToGoString
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring.prediction_log import PredictionLog
-from serving.messages import Recommendations
+from serving.messages import Degradation, Recommendations
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: an answer takes some milliseconds, and none takes longer than its deadlines."""
@@ -51,7 +51,11 @@ class Metrics(Collector):
         """Count an answer with recommendations, and the steps by which it is degraded."""
         labels = answer.predictor, str(bool(answer.degraded)), str(answer.cold_start)
         self._recommendations[labels] += 1
-        self._degraded.update(each.step for each in answer.degraded)
+        self.degraded(answer.degraded)
+
+    def degraded(self, without: Iterable[Degradation]) -> None:
+        """Count the steps by which an answer is less than it could be."""
+        self._degraded.update(each.step for each in without)
 
     def collect(self) -> Iterator[Metric]:
         """Give what was counted, as Prometheus reads it."""
@@ -69,9 +73,7 @@ class Metrics(Collector):
         for labels, count in self._recommendations.items():
             answers.add_metric(labels, count)
         yield answers
-        degraded = CounterMetricFamily(
-            "rentals_api_degraded", "What answers with recommendations did without", labels=("step",)
-        )
+        degraded = CounterMetricFamily("rentals_api_degraded", "What answers did without", labels=("step",))
         for step, count in self._degraded.items():
             degraded.add_metric((step,), count)
         yield degraded

@@ -1,6 +1,7 @@
 """Online features for the API: late or absent ones degrade an answer, they do not prevent it."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,9 @@ REOPEN_SECONDS = 10.0
 
 MOST_USERS = 2_000
 """Users whose last features are kept: of 5 kB each, for the minutes in which a store is away."""
+
+MOST_WAITING = 256
+"""Reads that wait for the store at a time: some tenths of a second for it, and a bound for one that hangs."""
 
 MOST_RENTALS = 50_000
 """Rentals whose features are kept, of 2 kB each."""
@@ -55,6 +59,7 @@ class OnlineFeatureReader:
         """
         self._open_store = open_store
         self._store: FeatureStore | None = None
+        self._free = threading.BoundedSemaphore(MOST_WAITING)
         self._next_try = 0.0
         self._reason = ""
         self._rentals: TTLCache[str, FeatureValues] = TTLCache(MOST_RENTALS, rental_seconds, time.monotonic)
@@ -107,11 +112,16 @@ class OnlineFeatureReader:
         return [kept[name] for name in rental_ids]
 
     async def _run(self, read: Callable[[FeatureStore], T], seconds: float) -> T:
-        loop = asyncio.get_running_loop()
+        if not self._free.acquire(blocking=False):
+            raise FeaturesUnavailableError(f"{MOST_WAITING} requests wait for online features already")
+        reading = asyncio.get_running_loop().run_in_executor(self._thread, self._read_and_free, read)
+        # It is not cancelled when it is late: what is cancelled stays in the thread's queue, uncounted.
+        await asyncio.wait({reading}, timeout=seconds)
+        if not reading.done():
+            reading.add_done_callback(lambda late: late.cancelled() or late.exception())
+            raise FeaturesUnavailableError(f"online features took longer than {seconds:.3g} s")
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._thread, self._read, read), seconds)
-        except TimeoutError as error:
-            raise FeaturesUnavailableError(f"online features took longer than {seconds:.3g} s") from error
+            return reading.result()
         except FeaturesUnavailableError:
             raise
         except Exception as error:
@@ -119,6 +129,12 @@ class OnlineFeatureReader:
             raise FeaturesUnavailableError(
                 f"online features failed: {type(error).__name__}: {error}"
             ) from error
+
+    def _read_and_free(self, read: Callable[[FeatureStore], T]) -> T:
+        try:
+            return self._read(read)
+        finally:
+            self._free.release()
 
     def _read(self, read: Callable[[FeatureStore], T]) -> T:
         if self._store is None and time.monotonic() >= self._next_try:

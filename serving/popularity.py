@@ -45,10 +45,12 @@ class PopularRentals:
         Filters choose among those that are listed: the first hundreds of each purpose. None where there is no
         file, or one that cannot be read.
         """
-        if not self._path.exists():
+        try:
+            rankings = _load_once(self._path, self._path.stat().st_mtime_ns)
+        except FileNotFoundError:
             return None
-        rankings = _load_once(self._path, self._path.stat().st_mtime_ns)
-        if rankings is None:
+        except (OSError, ValueError) as error:
+            _logger.error("%s cannot be read, run the features flow again: %s", self._path, error)
             return None
         listed = rankings.get(question.purpose or "", rankings.get("", []))
         left = [rental for rental in listed if _is_allowed(rental, question)][: question.k]
@@ -73,9 +75,5 @@ def _is_allowed(rental: PopularRental, question: Question) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _load_once(path: Path, changed: int) -> dict[str, list[PopularRental]] | None:
-    try:
-        return PopularityFile.model_validate_json(path.read_text()).rankings
-    except ValueError as error:
-        _logger.error("%s cannot be read, run the features flow again: %s", path, error)
-        return None
+def _load_once(path: Path, changed: int) -> dict[str, list[PopularRental]]:
+    return PopularityFile.model_validate_json(path.read_text()).rankings

@@ -16,12 +16,12 @@ UNKNOWN_PREDICTOR = "unknown"
 """Predictor of an answer which did not come from one, such as that of a gateway which is down."""
 
 
-SHORTEST = 0.001
-"""Seconds; aiohttp takes zero for no limit at all."""
-
-
 class PredictorError(RuntimeError):
     """A predictor does not answer, or not in the protocol."""
+
+
+class LateError(PredictorError):
+    """A predictor has not answered in time."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Predictors:
         Args:
             attempt: the inputs, ``user_id`` among them.
             graph: the end of the graph's name in Triton, such as ``triton.PAIRS``.
-            seconds: longest wait.
+            seconds: longest wait, above zero.
 
         Raises:
             PredictorError: with the reason.
@@ -89,7 +89,7 @@ class Predictors:
         if attempt.pin:
             headers[PREDICTOR_HEADER] = attempt.pin
         url = f"{self._model_url}{graph}/infer"
-        timeout = aiohttp.ClientTimeout(total=max(seconds, SHORTEST))
+        timeout = aiohttp.ClientTimeout(total=seconds)
         try:
             async with self._session.post(url, data=body, headers=headers, timeout=timeout) as response:
                 content = await response.read()
@@ -98,13 +98,26 @@ class Predictors:
                 raise PredictorError(f"HTTP {response.status}: {content[:200].decode(errors='replace')}")
             return decode_response(content, response.headers)
         except TimeoutError as error:
-            raise PredictorError(f"no answer within {seconds:.3g} s") from error
+            raise LateError(f"no answer within {seconds:.3g} s") from error
         except (aiohttp.ClientError, InferenceFormatError) as error:
             raise PredictorError(str(error) or type(error).__name__) from error
 
-    def other_than(self, failed: str) -> str | None:
-        """Return the predictor with the most traffic but for the failed one."""
+    def others_than(self, failed: str, again: bool) -> list[str]:
+        """Return the predictors to ask after one has failed, the one with the most traffic first.
+
+        One that never answered has not said its name: most likely it is the one with the most traffic.
+
+        Args:
+            failed: its name, or ``UNKNOWN_PREDICTOR``.
+            again: whether the failed one itself comes last, or not at all.
+        """
         deployment = applied(self._settings)
         weights = deployment.weights if deployment else {}
-        others = {name: weight for name, weight in weights.items() if name != failed}
-        return max(others, key=others.__getitem__) if others else None
+        ordered = sorted(weights, key=weights.__getitem__, reverse=True)
+        if failed == UNKNOWN_PREDICTOR and ordered:
+            failed = ordered[0]
+        # One that has left the manifest meanwhile is not asked again.
+        return [
+            *(name for name in ordered if name != failed),
+            *([failed] if again and failed in weights else []),
+        ]

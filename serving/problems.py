@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from serving.messages import Problem
 from serving.recommend import NoAnswerError
+from serving.security_headers import HEADERS
 
 MEDIA_TYPE = "application/problem+json"
 SHOWN_INPUT = 60
@@ -48,7 +49,8 @@ def problem(
         "detail": detail,
         "instance": request.url.path[:SHOWN_INPUT],
     }
-    return JSONResponse(content, status, headers, media_type=MEDIA_TYPE)
+    # An error of ours is answered outside of all middleware.
+    return JSONResponse(content, status, {**HEADERS, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -34,7 +34,7 @@ from serving.online_features import (
     OnlineFeatureReader,
 )
 from serving.popularity import POPULARITY, PopularRentals
-from serving.predictors import Attempt, PredictorError, Predictors
+from serving.predictors import Attempt, LateError, PredictorError, Predictors
 from serving.settings import ServingSettings
 from serving.triton import FILTERED, PAIRS, model_version
 
@@ -56,13 +56,13 @@ class NoAnswerError(RuntimeError):
 
 
 class _Request:
-    """One request on its way: its id, the time that is left, and what it does without."""
+    """One request of a user on its way: its id, the time that is left, and what it does without."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, deadline: float) -> None:
         self.id = uuid.uuid4().hex
         self.degraded: list[Degradation] = []
         self.features_failure: str | None = None
-        self._deadline = time.monotonic() + seconds
+        self._deadline = deadline
 
     def left(self, most: float) -> float:
         """Seconds that are left, at most ``most``."""
@@ -94,7 +94,7 @@ class Recommender:
         Raises:
             NoAnswerError: no predictor answers properly, and nothing is known of what is popular.
         """
-        request = _Request(self._settings.answer_seconds)
+        request = _Request(self._deadline())
         features = await self._user(request, user_id, question.purpose)
         if question.exclude_rented:
             rented = json.loads(str(features.get(RECENT_RENTALS) or "[]"))
@@ -152,33 +152,40 @@ class Recommender:
         Raises:
             NoAnswerError: no predictor answers for one of them.
         """
-        request = _Request(self._settings.answer_seconds)
+        deadline = self._deadline()
         groups: dict[tuple[str, str | None, float | None], list[int]] = {}
         for place, pair in enumerate(pairs):
             groups.setdefault((pair.user_id, pair.purpose, pair.size), []).append(place)
         free = asyncio.Semaphore(MOST_AT_ONCE)
 
-        async def ask(user_id: str, purpose: str | None, size: float | None, places: list[int]) -> _Answered:
+        async def ask(
+            user_id: str, purpose: str | None, size: float | None, places: list[int]
+        ) -> tuple[_Request, str, Ranking]:
             rental_ids = [pairs[place].rental_id for place in places]
+            request = _Request(deadline)
             async with free:
                 features = await self._user(request, user_id, purpose)
                 inputs = model_inputs(user_id, purpose, size, features)
                 asked: Inputs = {**inputs, "rental_id": rental_ids}
-                return await self._ask(
+                predictor, ranking = await self._ask(
                     request, asked, inputs, PAIRS, lambda outputs: check_ratings(outputs, rental_ids)
                 )
+                return request, predictor, ranking
 
         questions = (ask(*key, places) for key, places in groups.items())
         # All are waited for, so that none goes on after the answer.
         answers = await asyncio.gather(*questions, return_exceptions=True)
         found: dict[int, PredictedRating] = {}
+        degraded: dict[tuple[str, str], Degradation] = {}
         for (key, places), answer in zip(groups.items(), answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
-            predictor, ranking = answer
+            request, predictor, ranking = answer
+            degraded |= {(each.step, each.reason): each for each in request.degraded}
             rows = zip(places, ranking.rental_ids, ranking.predicted_ratings, ranking.scores, strict=True)
             for place, rental_id, rating, score in rows:
                 found[place] = PredictedRating(
+                    request_id=request.id,
                     user_id=key[0],
                     rental_id=rental_id,
                     predicted_rating=rating,
@@ -187,10 +194,12 @@ class Recommender:
                     predictor=predictor,
                 )
         return PredictedRatings(
-            request_id=request.id,
-            degraded=request.degraded,
+            degraded=list(degraded.values()),
             predictions=[found[place] for place in range(len(pairs))],
         )
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._settings.answer_seconds
 
     async def _user(self, request: _Request, user_id: str, purpose: str | None) -> FeatureValues:
         """The user's features; those of a moment ago, or none, where the store does not answer in time."""
@@ -198,11 +207,11 @@ class Recommender:
             seconds = request.left(self._settings.features_seconds)
             return await self._features.user(user_id, purpose, seconds)
         except FeaturesUnavailableError as error:
+            request.features_failure = str(error)
             if kept := self._features.kept(user_id, purpose):
                 request.without("cached features", error)
                 return kept
             request.without("no features", error)
-            request.features_failure = str(error)
             return NO_REQUEST_FEATURES
 
     async def _rentals(self, request: _Request, rental_ids: list[str]) -> Sequence[FeatureValues]:
@@ -221,22 +230,26 @@ class Recommender:
         graph: str,
         check: Callable[[dict[str, np.ndarray]], Ranking],
     ) -> _Answered:
-        """Ask the user's predictor, and another one if that fails; return the answer and its predictor."""
-        attempt = Attempt(asked)
-        try:
-            ranking = await self._attempt(request, attempt, inputs, graph, check)
-            return attempt.predictor, ranking
-        except (PredictorError, ModelAnswerError) as error:
-            failure = f"predictor {attempt.predictor} failed: {error}"
-            other = self._predictors.other_than(attempt.predictor)
-            if other is None:
-                raise NoAnswerError(failure) from error
-        request.without("other predictor", failure)
-        attempt = Attempt(asked, pin=other)
-        try:
-            return other, await self._attempt(request, attempt, inputs, graph, check)
-        except (PredictorError, ModelAnswerError) as error:
-            raise NoAnswerError(f"predictor {other} failed: {error}") from error
+        """Ask the user's predictor, and others while that fails; return the answer and its predictor."""
+        attempt, first, failures = Attempt(asked), "", list[str]()
+        others: list[str] = []
+        while True:
+            try:
+                ranking = await self._attempt(request, attempt, inputs, graph, check)
+                if failures and attempt.predictor != first:
+                    request.without("other predictor", failures[0])
+                return attempt.predictor, ranking
+            except (PredictorError, ModelAnswerError) as error:
+                if not failures:
+                    first = attempt.predictor
+                    # A connection may break by chance: it is asked once more, if nobody else can answer.
+                    again = isinstance(error, PredictorError) and not isinstance(error, LateError)
+                    others = self._predictors.others_than(first, again)
+                failures.append(f"predictor {attempt.predictor} failed: {error}")
+            if not others or request.left(1) <= 0:
+                break
+            attempt = Attempt(asked, pin=others.pop(0))
+        raise NoAnswerError("; ".join(failures))
 
     async def _attempt(
         self,
@@ -246,9 +259,12 @@ class Recommender:
         graph: str,
         check: Callable[[dict[str, np.ndarray]], Ranking],
     ) -> Ranking:
+        seconds = request.left(self._settings.inference_seconds)
+        if seconds <= 0:
+            # Nobody was asked, so nobody is said to have failed.
+            raise LateError("no time is left to ask it")
         began, ranking = time.perf_counter(), None
         try:
-            seconds = request.left(self._settings.inference_seconds)
             ranking = check(await self._predictors.ask(attempt, graph, seconds))
             return ranking
         finally:

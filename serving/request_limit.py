@@ -6,8 +6,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LARGEST_BODY = 16_384
 """Bytes; feedback has three ids of at most 128 characters and a rating."""
 
-LARGEST_BODIES = {"/v1/events": 1_000_000}
-"""Where more is taken: a thousand events of four times their usual length."""
+LARGEST_BODIES = {"/v1/events": 1_000_000, "/ratings:predict": 250_000}
+"""Where more is taken: a thousand events of four times their usual length, a hundred pairs of the longest
+ids."""
 
 
 class RequestLimit:

@@ -31,7 +31,7 @@ class FeedbackComponent(SeldonComponent):
     """Takes ``Feedback`` messages and keeps what each predictor's answers have earned.
 
     ``response.meta.puid`` is the request_id of an answer, ``reward`` is from 0 to 1 (the ratings 1 to 5), and
-    ``truth``, if there is any, is the rental that the reward is for. The same message again changes nothing.
+    ``truth``, if there is any, is the rental that the reward is for. The same message again counts once.
     """
 
     def __init__(self, folder: Path, ledger: Ledger) -> None:
@@ -49,9 +49,10 @@ class FeedbackComponent(SeldonComponent):
             raise FeedbackError(f"reward: must be from 0 to 1, got {feedback.reward:g}")
         rating = lake.rating_of(feedback.reward)
         answer = self._find_answer(request_id)
-        if self._ledger.reward(request_id, rental_id) != lake.reward_of(rating):
-            lake.append_feedback(self._folder, request_id, answer.user_id, rental_id, rating)
-            self._ledger.record(request_id, rental_id, lake.reward_of(rating))
+        # What is said again is written again, as it may have been something else in between; readers of the
+        # lake take it once.
+        lake.append_feedback(self._folder, request_id, answer.user_id, rental_id, rating)
+        self._ledger.record(request_id, rental_id, lake.reward_of(rating))
         response = SeldonMessage()
         response.meta.puid = request_id
         response.meta.tags["predictor"].string_value = answer.predictor

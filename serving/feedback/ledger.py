@@ -115,16 +115,19 @@ class Ledger:
         # A file's commit would take longer than its rows.
         with self._database:
             for path in lake.files(day):
-                if path.name not in known:
-                    self._read_file(path, table)
+                if path.name not in known and self._read_file(path, table):
                     self._database.execute("INSERT INTO files VALUES (?, ?)", [label, path.name])
 
-    def _read_file(self, path: Path, table: str) -> None:
+    def _read_file(self, path: Path, table: str) -> bool:
+        """Whether it is done with: a damaged file is, one that cannot be read at the moment is not."""
         try:
             rows = lake.read(path, table)
-        except (pa.ArrowException, OSError) as error:
+        except pa.ArrowException as error:
             _logger.error("%s is left out, it is damaged: %s", path, error)
-            return
+            return True
+        except OSError as error:
+            _logger.error("%s is read later, it cannot be now: %s", path, error)
+            return False
         if table == lake.PREDICTIONS:
             self._database.executemany(
                 "INSERT OR REPLACE INTO answers VALUES (:request_id, :user_id, :predictor)",
@@ -138,3 +141,4 @@ class Ledger:
                     for row in rows
                 ],
             )
+        return True

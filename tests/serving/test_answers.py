@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
-from serving.answers import ModelAnswerError, check_answer, model_inputs
+from serving.answers import ModelAnswerError, check_answer, check_ratings, model_inputs
 from serving.online_features import NO_REQUEST_FEATURES
 
 
@@ -14,6 +14,26 @@ def outputs(ratings: list[float], scores: list[float] | None = None) -> dict[str
         "score": np.array([scores or list(range(len(ratings), 0, -1))], dtype=np.float32),
         "predicted_rating": np.array([ratings], dtype=np.float32),
     }
+
+
+def reasons(place: int = 0, factor: float = 2.0) -> dict[str, np.ndarray]:
+    return {
+        "reason_subject": np.array([["purpose", ""]], dtype=object),
+        "reason": np.array([[[place, 1]]]),
+        "reason_factor": np.array([[[factor, 1.0]]]),
+    }
+
+
+def test_reasons_are_named_and_places_of_none_left_out() -> None:
+    ranking = check_answer({**outputs([3.0]), **reasons()}, 10)
+
+    assert [[(one.subject, one.factor) for one in row] for row in ranking.reasons] == [[("purpose", 2.0)]]
+
+
+def test_ratings_of_pairs_that_are_none_are_refused() -> None:
+    for scores in (np.array([["high"]], dtype=object), np.ones((1, 2)), np.array([[math.nan]])):
+        with pytest.raises(ModelAnswerError):
+            check_ratings({"score": scores, "predicted_rating": np.array([[3.0]])}, ["r1"])
 
 
 def test_every_input_has_a_value() -> None:
@@ -56,6 +76,10 @@ def test_places_without_a_rental_are_dropped() -> None:
         (outputs([]), "0 rentals"),
         ({**outputs([3.0]), "score": np.ones((1, 2))}, "1 rentals, 2 scores"),
         ({"score": np.ones((1, 1))}, "lacks rental_id, predicted_rating"),
+        ({**outputs([3.0]), "score": np.array([["high"]], dtype=object)}, "makes no sense"),
+        ({**outputs([3.0]), **reasons(place=9)}, "makes no sense"),
+        ({**outputs([3.0, 3.0]), **reasons()}, "makes no sense"),
+        ({**outputs([3.0]), **reasons(factor=math.inf)}, "not finite"),
     ],
 )
 def test_an_answer_nobody_should_see_is_refused(answer: dict[str, np.ndarray], reason: str) -> None:

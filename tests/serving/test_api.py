@@ -9,8 +9,10 @@ from fastapi.testclient import TestClient
 
 from feature_repo.stream.events import Line, parse
 from monitoring.prediction_log import read_feedback, read_predictions
+from serving import api as api_module
 from serving.api import create_app
 from serving.components import new_state, save_state
+from serving.security_headers import HEADERS
 from serving.settings import ServingSettings
 
 
@@ -21,6 +23,21 @@ def problem_of(api: TestClient, status: int, path: str, **arguments: Any) -> str
     problem = response.json()
     assert problem["status"] == status and problem["title"]
     return str(problem["detail"])
+
+
+def test_an_error_of_ours_has_the_headers_too_and_tells_nothing(
+    api: TestClient, memory_features: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_module, "Feedback", None)
+    message = {"request_id": "q1", "user_id": "u0", "rental_id": "r1"}
+    answer = api.post("/feedback", json=message)
+    assert answer.status_code == 500 and answer.json()["detail"] == "the API failed; its log has the details"
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+
+
+def test_a_hundred_pairs_of_the_longest_ids_are_taken(api: TestClient) -> None:
+    body = {"pairs": [{"user_id": "ü" * 128, "rental_id": "ü" * 128, "purpose": "ü" * 128}] * 100}
+    assert "predictor" in problem_of(api, 503, "/ratings:predict", method="POST", json=body)
 
 
 @pytest.mark.parametrize("k", [0, -1, 101, 10**9, 10**30])

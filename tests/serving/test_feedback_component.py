@@ -177,8 +177,17 @@ def test_the_same_feedback_counts_once_by_whatever_way_and_after_a_restart(setti
             assert rewards(client) == {"v3": (2, 1.75)}
 
     assert sorted(read_feedback(settings.lake)["rating"]) == [4.0, 5.0]
-    # The API logs whatever it gets, and wrote twice; the component wrote once.
-    assert len(list((settings.lake / "feedback").glob("*/*.parquet"))) == 3
+    # Whatever comes is written, and read once.
+    assert len(list((settings.lake / "feedback").glob("*/*.parquet"))) == 6
+
+
+def test_what_was_said_last_is_in_the_lake_though_it_was_said_before(settings: ServingSettings) -> None:
+    serve(settings, q1="v3")
+    with component(settings) as client:
+        for reward in (1.0, 0.25, 0.25, 1.0):
+            send(client, "q1", reward, "r1")
+    told = read_feedback(settings.lake).sort_values("timestamp")
+    assert told["rating"].iloc[-1] == 5.0
 
 
 def test_what_came_while_nothing_ran_is_counted_at_the_next_start(settings: ServingSettings) -> None:

@@ -114,6 +114,36 @@ def test_hostile_ids_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> 
     assert [features.kept(str(number), None) is not None for number in (0, 39, 40, 49)] == [0, 0, 1, 1]
 
 
+def test_a_store_that_hangs_gathers_no_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online_features, "MOST_WAITING", 2)
+    released = threading.Event()
+
+    class HangingStore(CountingStore):
+        def user(self, user_id: str, purpose: str | None = None) -> Mapping[str, float | str | None]:
+            released.wait(10)
+            return super().user(user_id, purpose)
+
+    store = HangingStore()
+    features = reader(store)
+
+    async def ask() -> list[str]:
+        reasons = []
+        for number in range(4):
+            with pytest.raises(FeaturesUnavailableError) as caught:
+                await features.user(str(number), None, 0.01)
+            reasons.append(str(caught.value))
+        released.set()
+        while len(store.readings) < 2:
+            await asyncio.sleep(0.01)
+        await features.user("later", None, 5)
+        return reasons
+
+    reasons = asyncio.run(ask())
+    assert ["longer than" in reason for reason in reasons] == [True, True, False, False]
+    assert reasons[3] == "2 requests wait for online features already"
+    assert store.readings == ["0", "1", "later"]
+
+
 def test_a_store_that_fails_is_opened_anew_but_not_at_every_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[CountingStore] = []
 
