@@ -99,9 +99,7 @@ class RecommenderClient:
             attempts: tries of a question that fails in a way that may pass.
         """
         self._attempts = attempts
-        self._client = httpx.Client(
-            base_url=base_url, timeout=seconds, headers=_headers(api_key), trust_env=False
-        )
+        self._client = httpx.Client(**_options(base_url, seconds, api_key))
 
     def __enter__(self) -> "RecommenderClient":
         return self
@@ -191,9 +189,7 @@ class AsyncRecommenderClient:
     ) -> None:
         """Take what ``RecommenderClient`` takes."""
         self._attempts = attempts
-        self._client = httpx.AsyncClient(
-            base_url=base_url, timeout=seconds, headers=_headers(api_key), trust_env=False
-        )
+        self._client = httpx.AsyncClient(**_options(base_url, seconds, api_key))
 
     async def __aenter__(self) -> "AsyncRecommenderClient":
         return self
@@ -247,9 +243,11 @@ class AsyncRecommenderClient:
         raise AssertionError("the last attempt returns or raises")
 
 
-def _headers(api_key: str | None) -> dict[str, str]:
+def _options(base_url: str, seconds: float, api_key: str | None) -> dict[str, Any]:
+    """What both of httpx's clients are made with."""
     key = api_key or os.environ.get("RENTALS_API_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return {"base_url": base_url, "timeout": seconds, "headers": headers, "trust_env": False}
 
 
 def _retries(call: _Call[T], attempts: int) -> dict[str, Any]:

@@ -75,15 +75,6 @@ class Ledger:
             ).fetchone()
         return Answer(*found) if found else None
 
-    def reward(self, request_id: str, rental_id: str | None) -> float | None:
-        """Return the reward that counts for a rental of an answer, None where there is none."""
-        with self._lock:
-            found = self._database.execute(
-                "SELECT reward FROM rewards WHERE request_id = ? AND rental_id = ?",
-                [request_id, rental_id or WHOLE_ANSWER],
-            ).fetchone()
-        return float(found[0]) if found else None
-
     def record(self, request_id: str, rental_id: str | None, reward: float) -> None:
         """Count a reward, unless as much counts for this rental of the answer already."""
         with self._lock, self._database as transaction:
