@@ -82,6 +82,15 @@ def apply(served: ServingSettings) -> Callable[..., RuntimeState]:
     return apply
 
 
+@pytest.fixture
+def recommender(
+    served: ServingSettings, apply: Callable[..., RuntimeState], exported_recommender: Path
+) -> RuntimeState:
+    """Version 6, a recommender as the flows export it, serves everybody."""
+    write_repository(exported_recommender, 6, served)
+    return apply({"v6": 100})
+
+
 def eventually(happened: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + PATIENCE
     while not (result := happened()):
@@ -293,12 +302,9 @@ def test_recommendations_for_a_known_and_an_unknown_user(
 
 def test_what_is_filtered_out_is_masked_inside_the_served_model(
     served: ServingSettings,
-    apply: Callable[..., RuntimeState],
     memory_features: Any,
-    exported_recommender: Path,
+    recommender: RuntimeState,
 ) -> None:
-    write_repository(exported_recommender, 6, served)
-    state = apply({"v6": 100})
     with TestClient(create_app(served, memory_features)) as api:
 
         def ask(**filters: Any) -> list[str]:
@@ -313,21 +319,18 @@ def test_what_is_filtered_out_is_masked_inside_the_served_model(
         assert ask(only=gowns[::2], exclude=[gowns[0]]) == gowns[2::2]
         assert ask(category="hat") == ask(exclude=everything) == []
         assert ask(price_from=3, price_to=5.5) == [name for name in everything if name in ("r3", "r4", "r5")]
-    with RecommenderClient(state.api_url) as client:
+    with RecommenderClient(recommender.api_url) as client:
         answer = client.recommendations("u0", category="gown", exclude=[gowns[0]])
         assert {item.rental_id for item in answer.items} == set(gowns[1:])
-    batch = infer(state, ["u0", "u1"]).raise_for_status()
+    batch = infer(recommender, ["u0", "u1"]).raise_for_status()
     assert decode_response(batch.content, batch.headers)["rental_id"].shape == (2, 20)
 
 
 def test_what_the_user_rented_lately_can_be_left_out(
     served: ServingSettings,
-    apply: Callable[..., RuntimeState],
     features_of: Callable[..., Any],
-    exported_recommender: Path,
+    recommender: RuntimeState,
 ) -> None:
-    write_repository(exported_recommender, 6, served)
-    apply({"v6": 100})
     store = features_of({"u0": {"user_recent_rentals": '["r3", "r4", "gone"]'}})
     with TestClient(create_app(served, store)) as api:
 
@@ -341,12 +344,9 @@ def test_what_the_user_rented_lately_can_be_left_out(
 
 def test_reasons_come_with_each_recommendation_in_batches_and_filtered(
     served: ServingSettings,
-    apply: Callable[..., RuntimeState],
     memory_features: Any,
-    exported_recommender: Path,
+    recommender: RuntimeState,
 ) -> None:
-    write_repository(exported_recommender, 6, served)
-    apply({"v6": 100})
     with TestClient(create_app(served, memory_features)) as api:
         answers = [
             api.get("/users/u0/recommendations", params={"purpose": "one", **filters}).json()
@@ -361,12 +361,9 @@ def test_reasons_come_with_each_recommendation_in_batches_and_filtered(
 
 def test_ratings_of_pairs_are_those_of_the_recommendations(
     served: ServingSettings,
-    apply: Callable[..., RuntimeState],
     memory_features: Any,
-    exported_recommender: Path,
+    recommender: RuntimeState,
 ) -> None:
-    write_repository(exported_recommender, 6, served)
-    state = apply({"v6": 100})
     with TestClient(create_app(served, memory_features)) as api:
         items = api.get("/users/u0/recommendations", params={"k": 3}).json()["items"]
         pairs = [{"user_id": "u0", "rental_id": item["rental_id"]} for item in items]
@@ -390,7 +387,7 @@ def test_ratings_of_pairs_are_those_of_the_recommendations(
     assert len({one["request_id"] for one in found}) == 2, "an answer for each user"
 
     async def by_the_asynchronous_client() -> list[float]:
-        async with AsyncRecommenderClient(state.api_url) as client:
+        async with AsyncRecommenderClient(recommender.api_url) as client:
             answer = await client.predict([Pair(**pair) for pair in asked])
             assert (await client.recommendations("u0", k=2)).items[0].reasons
             return [one.score for one in answer.predictions]
@@ -401,14 +398,11 @@ def test_ratings_of_pairs_are_those_of_the_recommendations(
 
 def test_no_request_that_the_document_allows_or_forbids_is_an_error_of_ours(
     served: ServingSettings,
-    apply: Callable[..., RuntimeState],
     memory_features: Any,
-    exported_recommender: Path,
+    recommender: RuntimeState,
     tmp_path: Path,
 ) -> None:
     """`make fuzz` tries ten thousand on what is served; here it is some hundred."""
-    write_repository(exported_recommender, 6, served)
-    apply({"v6": 100})
     key = api_keys.create(served.api_keys)
     with over_http(create_app(served, memory_features)) as url:
         done = subprocess.run(
