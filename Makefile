@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 SINCE ?=
+MONTHS ?= 24
 EVIDENTLY ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
@@ -22,7 +23,7 @@ FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui bench-features bench-model bench-serving bench-drift fuzz test test-fast lint format clean
+  feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +51,9 @@ features: setup ## ratings of DATA=<file> into online features; without DATA wha
 train: setup ## train, evaluate, export and register a model on what the lake holds
 	@$(RUN) -m flows run train
 
+refresh: setup ## export the champion again with the catalogue of today; a version for a rollout
+	@$(RUN) -m flows run refresh
+
 precompute: setup ## every user's best rentals by the champion into SQL, for apps that read a database
 	@$(RUN) -m flows run precompute
 
@@ -71,6 +75,9 @@ catalogue: $(MAIN) ## every feature on one page: what it means, how well it is f
 feast-ui: $(MAIN) ## Feast's own user interface on the registry, until interrupted
 	@$(RUN) -m feature_repo.feast_ui
 
+replay: setup ## policies of retraining on the last MONTHS=24 months of DATA=<file>; plot in .rentals/bench/replay.svg
+	@$(RUN) -m flows replay --data "$(DATA)" --months "$(MONTHS)"
+
 bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rentals/bench/features.json
 	@$(RUN) -m feature_repo.benchmark --data "$(DATA)"
 
@@ -85,6 +92,9 @@ fuzz: setup ## ten thousand requests, made from the API's own document, to what 
 	@mkdir -p $(RENTALS_HOME)/fuzz && cd $(RENTALS_HOME)/fuzz && \
 	  $(CURDIR)/.venv/bin/schemathesis --config-file $(CURDIR)/schemathesis.toml run --max-examples $(FUZZ_EXAMPLES) \
 	  --header "Authorization: Bearer $(RENTALS_API_KEY)" $(API_URL)/openapi.json
+
+bench-loop: setup ## measure how fast the model follows its data; figures in .rentals/bench/loop.json
+	@RENTALS_HOME=$(RENTALS_HOME)/bench/loop $(RUN) -m flows bench-loop --data "$(DATA)"
 
 bench-drift: $(MAIN) ## measure drift statistics beside scipy; EVIDENTLY=<python> beside it too
 	@$(RUN) -m monitoring.benchmark --evidently "$(EVIDENTLY)"

@@ -17,7 +17,7 @@ def main() -> int:
     demo = commands.add_parser("demo", help="ratings to a canary and back, end to end")
     demo.add_argument("--data", default="", help="path of the source's file; empty for the generator")
     run = commands.add_parser("run", help="one flow, such as: run train until=2016-01-01")
-    run.add_argument("flow", choices=("features", "train", "search", "precompute", "monitor"))
+    run.add_argument("flow", choices=("features", "train", "refresh", "search", "precompute", "monitor"))
     run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE")
     up = commands.add_parser("up", help="serve a version with all the traffic, without training")
     up.add_argument("--version", type=int, help="registered version; the last champion without it")
@@ -28,6 +28,11 @@ def main() -> int:
     bench.add_argument("--split", default="", help="first day of the test (YYYY-MM-DD)")
     served = commands.add_parser("bench-serving", help="serving under load; train and serve in RENTALS_HOME")
     served.add_argument("--data", default="", help="path of the source's file; empty for the generator")
+    loop = commands.add_parser("bench-loop", help="from an event to the promoted model, in RENTALS_HOME")
+    loop.add_argument("--data", default="", help="path of the source's file; empty for the generator")
+    years = commands.add_parser("replay", help="policies of retraining on the same months of a source")
+    years.add_argument("--data", default="", help="path of the source's file; empty for the generator")
+    years.add_argument("--months", type=int, default=24, help="the last whole months of the source")
     brake = commands.add_parser("retraining", help="the trainings that drift started; stop them")
     brake.add_argument("--stop", metavar="WHY", default="", help="let nothing train until --go")
     brake.add_argument("--go", action="store_true", help="take a stop back, and forgive what brought nothing")
@@ -55,6 +60,12 @@ def main() -> int:
             from flows.serving_benchmark import benchmark as measure_serving
 
             measure_serving(arguments.data)
+        elif arguments.command == "bench-loop":
+            from flows.loop_benchmark import benchmark as measure_loop
+
+            measure_loop(arguments.data)
+        elif arguments.command == "replay":
+            _replay(arguments.data, arguments.months)
         elif arguments.command == "retraining":
             _retraining(arguments.stop, arguments.go)
         elif arguments.command == "quarantine":
@@ -113,6 +124,13 @@ def _retraining(stop: str, go: bool) -> None:
         print(f"{one.began_at:%Y-%m-%d %H:%M}  until {one.until:%Y-%m-%d}  {ended}: {one.reason}")
     if retraining.stop_file(settings).exists():
         print(f"stopped: {retraining.stop_file(settings).read_text().strip()}")
+
+
+def _replay(data: str, months: int) -> None:
+    from flows.runs import save_card, start
+
+    run = start("replay", data=data, months=months)
+    print(f"\n{run.data.conclusion}\ncard: {save_card(run, 'compare')}")
 
 
 def _skew(since: str) -> int:

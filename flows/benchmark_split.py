@@ -47,26 +47,47 @@ def split_frames(settings: FeatureSettings, data: str, split: pd.Timestamp) -> S
         SourceError, LakeError: the source cannot be read.
         SplitError: no rating lies before the split, or none after it.
     """
+    ratings = whole_history(settings, data)
+    first, last = ratings["event_timestamp"].min(), ratings["event_timestamp"].max()
+    if not first < split <= last:
+        raise SplitError(f"the ratings are of {first:%Y-%m-%d} to {last:%Y-%m-%d}: give a --split between")
+    events = events_as_of(settings, ratings)
+    train = events[events["event_timestamp"] < split].reset_index(drop=True)
+    weeks = pd.date_range(end=split, periods=FlowSettings().catalogue_weeks + 1, freq="7D")[:-1]
+    days = pd.date_range(split, lake.clock(settings.lake), freq="D", inclusive="left")
+    test = events[events["event_timestamp"] >= split].reset_index(drop=True)
+    return Split(split, train, test, catalogues_as_of(settings, weeks.union(days)))
+
+
+def whole_history(settings: FeatureSettings, data: str) -> pd.DataFrame:
+    """Bring all of a source into the lake and compute its features; return its ratings.
+
+    Raises:
+        SourceError, LakeError: the source cannot be read.
+    """
     from feature_repo import history, spark, store
     from flows.ingest import ingest
 
     print(ingest(data, None, None, settings))
-    until = lake.clock(settings.lake)
-    ratings, rentals = (lake.read(settings.lake, table) for table in ("ratings", "rentals"))
-    first, last = ratings["event_timestamp"].min(), ratings["event_timestamp"].max()
-    if not first < split <= last:
-        raise SplitError(f"the ratings are of {first:%Y-%m-%d} to {last:%Y-%m-%d}: give a --split between")
-    print(history.compute(settings, until))
+    print(history.compute(settings, lake.clock(settings.lake)))
     spark.session(settings)
-    opened = store.open_store(settings)
-    store.register(opened, settings.lake)
-    events = with_size_labels(store.as_of_events(opened, ratings))
-    train = events[events["event_timestamp"] < split].reset_index(drop=True)
-    weeks = pd.date_range(end=split, periods=FlowSettings().catalogue_weeks + 1, freq="7D")[:-1]
-    days = pd.date_range(split, until, freq="D", inclusive="left")
-    catalogues = [store.catalogue_as_of(opened, rentals, list(weeks))]
+    store.register(store.open_store(settings), settings.lake)
+    return lake.read(settings.lake, "ratings")
+
+
+def events_as_of(settings: FeatureSettings, ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return the ratings with their features as of each event, through Feast."""
+    from feature_repo import store
+
+    return with_size_labels(store.as_of_events(store.open_store(settings), ratings))
+
+
+def catalogues_as_of(settings: FeatureSettings, times: pd.DatetimeIndex) -> pd.DataFrame:
+    """Return the whole catalogue with its features as of each time, through Feast."""
+    from feature_repo import store
+
+    opened, rentals = store.open_store(settings), lake.read(settings.lake, "rentals")
     # A month at a time: a catalogue a day is more than the driver should hold at once.
-    for part in np.array_split(days, -(-len(days) // 30)):
-        catalogues.append(store.catalogue_as_of(opened, rentals, list(pd.DatetimeIndex(part))))
-    test = events[events["event_timestamp"] >= split].reset_index(drop=True)
-    return Split(split, train, test, pd.concat(catalogues, ignore_index=True))
+    parts = np.array_split(times, -(-len(times) // 30))
+    catalogues = [store.catalogue_as_of(opened, rentals, list(pd.DatetimeIndex(part))) for part in parts]
+    return pd.concat(catalogues, ignore_index=True)

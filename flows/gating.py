@@ -21,6 +21,9 @@ AGE, BODY_TYPE = "user_age", "user_segment"
 """Features by which people are parted, to see whether all are served alike."""
 
 
+CATALOGUE_OF = "catalogue_of"
+"""Key of the lineage of a version whose catalogue is later than its training (``flows.refreshing``)."""
+
 OTHERS = 1_000
 """Latest requests beside which a user is seen when reasons are told."""
 
@@ -54,12 +57,7 @@ class Gated:
 
 
 def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSettings) -> Gated:
-    """Export the model with the catalogue as of ``data.until``, and decide whether it becomes a version.
-
-    The window is the candidate's test days, without those from which the champion has learnt. Users' features
-    are as of each event. Beside a champion, both rank the catalogue that they would serve: the champion that
-    of its training's end, the candidate that before the window. The baselines see the latest one, and so does
-    the candidate beside them.
+    """Decide whether the model becomes a version, beside the champion or the baselines.
 
     Args:
         model: the candidate, fitted on the events before its test days.
@@ -70,6 +68,25 @@ def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSe
     Raises:
         RivalError: the champion's network cannot be read by this code.
     """
+    return gate_beside(champion(data, settings) if against == CHAMPION else None, model, data, settings)
+
+
+def gate_beside(
+    rival: Rival | None, model: "Recommender", data: TrainingSet, settings: GateSettings
+) -> Gated:
+    """Export the model with the catalogue as of ``data.until``, and decide whether it becomes a version.
+
+    The window is the candidate's test days, without those from which the champion has learnt. Users' features
+    are as of each event. Beside a champion, both rank the catalogue that they would serve: the champion that
+    of its training's end, the candidate that before the window. The baselines see the latest one, and so does
+    the candidate beside them.
+
+    Args:
+        rival: the champion; None for the baselines.
+        model: the candidate, fitted on the events before its test days.
+        data: what it was trained on, test days included.
+        settings: margins and limits.
+    """
     from models.adversarial import adversarial_faults
     from models.catalogues import utc
     from models.export import HALF_FILE, export_all
@@ -79,7 +96,6 @@ def gate(model: "Recommender", data: TrainingSet, against: str, settings: GateSe
     from models.window_scores import Window, baseline_scores, model_scores
 
     train, test = split(data)
-    rival = champion(data, settings) if against == CHAMPION else None
     if rival:
         test = test[utc(test["event_timestamp"]) >= rival.fitted_until]
     window = Window(test, data.catalogues, feature_columns())
@@ -132,13 +148,19 @@ def champion(data: TrainingSet, settings: GateSettings) -> Rival | None:
             found.version,
             _network(found, data, settings),
             pd.Timestamp(found.lineage["fitted_until"]).tz_convert("UTC"),
-            pd.Timestamp(found.lineage["trained_until"], tz="UTC"),
+            catalogue_of(found),
         )
     except (CheckpointError, ColumnError, RegistryError) as error:
         raise RivalError(
             f"the champion, version {found.version}, cannot be used: {error}; to do without it this once, "
             "train by `python flows/train.py run --against baselines`"
         ) from error
+
+
+def catalogue_of(version: "ModelVersion") -> pd.Timestamp:
+    """Return the time of the catalogue in a version's graph: of its training, or of its refresh."""
+    lineage = version.lineage
+    return pd.Timestamp(lineage.get(CATALOGUE_OF, lineage["trained_until"]), tz="UTC")
 
 
 def _network(found: "ModelVersion", data: TrainingSet, settings: GateSettings) -> "Recommender":

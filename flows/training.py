@@ -69,20 +69,9 @@ def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timest
     Raises:
         LakeError: the features do not reach ``until``, or there are no ratings before it.
     """
-    from feature_repo import history, spark, store
+    from feature_repo import spark, store
 
-    known = history.as_of(features)
-    until = until or known
-    if until > known:
-        raise lake.LakeError(
-            f"the features end at {known:%Y-%m-%d}, before {until:%Y-%m-%d}: later events would be joined "
-            "with stale ones; run `make features` first"
-        )
-    if late := history.missed(features):
-        raise lake.LakeError(
-            f"{late:,} ratings landed after the features were computed, though they were known before: run "
-            "`make features` first"
-        )
+    until = computed_until(features, until)
     ratings = lake.read(features.lake, "ratings", until)
     if ratings.empty:
         raise lake.LakeError(f"no rating was known before {until:%Y-%m-%d}: give a later --until")
@@ -99,6 +88,29 @@ def training_set(features: FeatureSettings, flow: FlowSettings, until: pd.Timest
         test_from=until - pd.Timedelta(days=flow.test_days),
         snapshot_hash=lake.snapshot_hash(ratings, rentals, lake.read(features.lake, "users", until)),
     )
+
+
+def computed_until(features: FeatureSettings, until: pd.Timestamp | None) -> pd.Timestamp:
+    """Return ``until``, or the end of the features for None, where all that was known by then is in them.
+
+    Raises:
+        LakeError: the features do not reach so far, or lack ratings of before.
+    """
+    from feature_repo import history
+
+    known = history.as_of(features)
+    until = until or known
+    if until > known:
+        raise lake.LakeError(
+            f"the features end at {known:%Y-%m-%d}, before {until:%Y-%m-%d}: later events would be joined "
+            "with stale ones; run `make features` first"
+        )
+    if late := history.missed(features):
+        raise lake.LakeError(
+            f"{late:,} ratings landed after the features were computed, though they were known before: run "
+            "`make features` first"
+        )
+    return until
 
 
 def with_size_labels(events: pd.DataFrame) -> pd.DataFrame:

@@ -40,8 +40,8 @@ class Window:
         """
         self.events = events.reset_index(drop=True)
         self.snapshots = Catalogues(catalogues, columns)
-        self._numbers, self._positions = self.snapshots.locate(self.events)
-        self.ranked = self._positions != ABSENT
+        self.numbers, self.positions = self.snapshots.locate(self.events)
+        self.ranked = self.positions != ABSENT
 
     def ranks(self, scorer: Scorer) -> np.ndarray:
         """Return the place of each event's rental in its catalogue [events], 0 the best.
@@ -50,13 +50,13 @@ class Window:
         recommended: its place is infinite.
         """
         found = np.full(len(self.events), np.nan)
-        for number in np.unique(self._numbers[self.ranked]):
-            group = np.flatnonzero(self.ranked & (self._numbers == number))
+        for number in np.unique(self.numbers[self.ranked]):
+            group = np.flatnonzero(self.ranked & (self.numbers == number))
             for start in range(0, len(group), CHUNK):
                 part = group[start : start + CHUNK]
                 scores = scorer(int(number), part)
                 sound = ~np.isnan(scores).any(axis=1)
-                places = self._positions[part[sound]]
+                places = self.positions[part[sound]]
                 found[part[sound]] = np.where(places == ABSENT, np.inf, ranks(scores[sound], places))
         return found
 
@@ -73,9 +73,9 @@ class Window:
         """
         number = max(int(self.snapshots.times.searchsorted(at, side="right")) - 1, 0)
         window = copy(self)
-        window._numbers = np.full(len(self.events), number)
+        window.numbers = np.full(len(self.events), number)
         ids = pd.Index(self.snapshots.rental_ids[number])
-        window._positions = ids.get_indexer(pd.Index(self.events["rental_id"].astype(str)))
+        window.positions = ids.get_indexer(pd.Index(self.events["rental_id"].astype(str)))
         return window
 
 

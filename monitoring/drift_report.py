@@ -117,6 +117,11 @@ class DriftReport:
         names = [feature.name for feature in self.features if feature.drifted]
         return names or ([TOGETHER] if self.joint and self.joint.drifted else [])
 
+    @property
+    def since(self) -> Any:
+        """The first moment at which one of the drifted features changed; None where none tells."""
+        return min((one.change.since for one in self.features if one.drifted and one.change), default=None)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values that JSON takes."""
         return {

@@ -40,6 +40,10 @@ class MonitoringSettings(BaseSettings):
     drift_minimum_rows: int = Field(default=30, ge=2)
     """Fewer independent values than this, on either side, are not judged: the tests are asymptotic."""
 
+    drift_unlisted_share: float = Field(default=0.1, gt=0, le=1)
+    """Share of new ratings that are of rentals listed after the champion's training: it can recommend none of
+    them, so a tenth of what people take is out of its reach."""
+
     log_capacity: int = Field(default=20_000, ge=1)
     """Entries the prediction log keeps waiting for the disk; past it new ones are counted as dropped."""
 

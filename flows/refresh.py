@@ -1,0 +1,51 @@
+"""The champion with the catalogue of today: `python flows/refresh.py run [--until YYYY-MM-DD]`."""
+
+import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
+from metaflow import FlowSpec, Parameter, current, step
+
+
+class RefreshFlow(FlowSpec):
+    """Export the champion's weights again, with the rentals and features of today: no training.
+
+    1. start: the catalogue and the latest requests, through Feast.
+    2. export: ONNX, checked as at the gate; a version with the champion's lineage, for the rollout.
+    3. end: say which version it is.
+    """
+
+    until = Parameter("until", default="", help="day as of which the catalogue is; empty: as the features")
+    reason = Parameter(
+        "reason", default="by hand", help="why the catalogue is refreshed; kept with the version"
+    )
+
+    @step
+    def start(self):
+        """Read the catalogue."""
+        from feature_repo.settings import FeatureSettings
+        from flows.parameters import day
+        from flows.refreshing import inputs
+
+        self.inputs = inputs(FeatureSettings(), day(self.until, "until"))
+        self.next(self.export)
+
+    @step
+    def export(self):
+        """Export and register."""
+        from flows.refreshing import refresh
+        from models.settings import GateSettings
+
+        run = f"RefreshFlow/{current.origin_run_id or current.run_id}"
+        self.version = refresh(self.inputs, run, self.reason, GateSettings())
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say which version it is."""
+        self.conclusion = (
+            f"version {self.version} has {len(self.inputs.catalogue):,} rentals as of "
+            f"{self.inputs.until:%Y-%m-%d}; `python flows/rollout.py run --version {self.version}` serves it"
+        )
+        print(self.conclusion)
+
+
+if __name__ == "__main__":
+    RefreshFlow()

@@ -1,0 +1,1 @@
+"""The replay: policies of retraining on one stream of real months."""
