@@ -26,6 +26,8 @@ from serving.settings import ServingSettings
 
 pytestmark = pytest.mark.slow
 QUESTIONS = 20
+COMPONENTS = ("rentals-api", "rentals-envoy", "rentals-feedback", "rentals-exporter")
+"""Jobs beside those of the predictors."""
 
 
 @pytest.fixture
@@ -54,12 +56,12 @@ def flows_ran(served: ServingSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     retraining.stop(FlowSettings(), "holidays")
 
 
-def eventually(happened: Callable[[], Any]) -> Any:
+def wait_for(wanted: Any, found: Callable[[], Any]) -> None:
+    """Wait until Prometheus has found what is wanted, and say what it has found otherwise."""
     deadline = time.monotonic() + PATIENCE
-    while not (result := happened()):
-        assert time.monotonic() < deadline, "did not happen"
+    while found() != wanted and time.monotonic() < deadline:
         time.sleep(0.1)
-    return result
+    assert found() == wanted
 
 
 def targets(server: PrometheusServer) -> dict[str, str]:
@@ -82,21 +84,24 @@ def test_what_was_asked_is_what_prometheus_counts_at_every_station(
     state = apply({"v3": 100})
     with RecommenderClient(state.api_url) as client:
         client.recommendations("u0")
-        before = {query: eventually(lambda query=query: prometheus.value(query)) for query in stations}
+        # The API counts an answer when its last byte is on the way: a moment later all stations have done so.
+        counted_by = time.time() + 1
+        wait_for(len(COMPONENTS) + 1, lambda: prometheus.value(f"count(timestamp(up) > {counted_by})"))
+        before = {query: prometheus.value(query) or 0 for query in stations}
         for number in range(QUESTIONS):
             client.recommendations(f"u{number}")
 
     def counted() -> dict[str, float]:
         return {query: (prometheus.value(query) or 0) - before[query] for query in stations}
 
-    eventually(lambda: counted() == dict.fromkeys(stations, QUESTIONS))
+    wait_for(dict.fromkeys(stations, QUESTIONS), counted)
 
 
 def test_prometheus_follows_a_rollout_and_every_name_that_is_asked_for_is_there(
     prometheus: PrometheusServer, served: ServingSettings, apply: Callable[..., RuntimeState], flows_ran: None
 ) -> None:
-    components = dict.fromkeys(("rentals-api", "rentals-envoy", "rentals-feedback", "rentals-exporter"), "up")
-    eventually(lambda: targets(prometheus) == components | {"v3": "up"})
+    components = dict.fromkeys(COMPONENTS, "up")
+    wait_for(components | {"v3": "up"}, lambda: targets(prometheus))
     state = apply({"v3": 100})
     with RecommenderClient(state.api_url) as client:
         answer = client.recommendations("u0")
@@ -104,9 +109,9 @@ def test_prometheus_follows_a_rollout_and_every_name_that_is_asked_for_is_there(
 
     rollout(4, served, (50, 100), arms=lambda *_: (Arm(900, 0), Arm(900, 0)), again=True)
 
-    eventually(lambda: targets(prometheus) == components | {"v4": "up"})
+    wait_for(components | {"v4": "up"}, lambda: targets(prometheus))
     asked_for = set.union(*map(metric_names, queries()))
-    eventually(lambda: asked_for <= set(prometheus.get("label/__name__/values")))
+    wait_for(set(), lambda: asked_for - set(prometheus.get("label/__name__/values")))
     for query in queries():
         prometheus.get("query", query=query)
     groups = prometheus.get("rules")["groups"]
