@@ -23,7 +23,8 @@ FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test test-fast lint format clean
+  feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test test-fast \
+  lint format clean prometheus
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +78,9 @@ feast-ui: $(MAIN) ## Feast's own user interface on the registry, until interrupt
 
 replay: setup ## policies of retraining on the last MONTHS=24 months of DATA=<file>; plot in .rentals/bench/replay.svg
 	@$(RUN) -m flows replay --data "$(DATA)" --months "$(MONTHS)"
+
+prometheus: $(MAIN) ## a Prometheus with the alerts on what is served, until interrupted
+	@$(RUN) -m serving prometheus
 
 bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rentals/bench/features.json
 	@$(RUN) -m feature_repo.benchmark --data "$(DATA)"

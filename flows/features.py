@@ -70,6 +70,9 @@ class FeaturesFlow(FlowSpec):
     @step
     def end(self):
         """Say what there is."""
+        from flows import metrics
+
+        metrics.features(self.as_of, self.rows)
         self.conclusion = f"features are online as of {self.as_of:%Y-%m-%d}"
         print(self.conclusion)
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from feature_repo import lake, readers
 from feature_repo.settings import FeatureSettings
+from flows import metrics
 
 
 @dataclass(frozen=True)
@@ -49,26 +50,26 @@ def ingest(
         LakeError: the lake holds another dataset, or there is no room.
     """
     from monitoring import quarantine
-    from monitoring.expectations import validate
+    from monitoring.expectations import MostlyBadError, validate
     from monitoring.settings import MonitoringSettings
 
     dataset = readers.dataset_of(data)
     lake.check_room(settings.home)
     arrived = readers.read(data).period(since, until)
     unreadable = len(arrived.unparsed)
-    if unreadable > MonitoringSettings().mostly_bad_share * (unreadable + len(arrived.ratings)):
+    bad_shares = {"unparsed": unreadable / max(unreadable + len(arrived.ratings), 1)}
+    if bad_shares["unparsed"] > MonitoringSettings().mostly_bad_share:
+        metrics.ingested({}, bad_shares, settings)
         raise readers.SourceError(
             f"{unreadable} of {unreadable + len(arrived.ratings)} lines of {data} cannot be read, the first "
             f"because {arrived.unparsed['reason'].iloc[0]}: is this the right file?"
         )
-    checked = {
-        table: validate(frame, table)
-        for table, frame in (
-            ("users", arrived.users),
-            ("rentals", arrived.rentals),
-            ("ratings", arrived.ratings),
-        )
-    }
+    tables = {"users": arrived.users, "rentals": arrived.rentals, "ratings": arrived.ratings}
+    try:
+        checked = {table: validate(frame, table) for table, frame in tables.items()}
+    except MostlyBadError as error:
+        metrics.ingested({}, {error.table: error.share}, settings)
+        raise
     bad = {table: validation.bad for table, validation in checked.items()} | {"unparsed": arrived.unparsed}
     lake.claim(settings.lake, dataset)
     batch = f"{dataset}-{readers.fingerprint(data)}-{_day(since, 'start')}-{_day(until, 'end')}"
@@ -77,12 +78,16 @@ def ingest(
         for table, frame in bad.items()
     }
     rows = {table: lake.append(settings.lake, table, batch, each.good) for table, each in checked.items()}
-    return Ingested(
+    bad_shares |= {table: len(each.bad) / max(len(tables[table]), 1) for table, each in checked.items()}
+    ingested = Ingested(
         rows=rows,
         repeated={table: len(each.good) - rows[table] for table, each in checked.items()},
         quarantined=kept,
         blanked={name: count for each in checked.values() for name, count in each.blanked.items() if count},
     )
+    fates = {"landed": ingested.rows, "repeated": ingested.repeated, "quarantined": ingested.quarantined}
+    metrics.ingested(fates, bad_shares, settings)
+    return ingested
 
 
 def _day(time: pd.Timestamp | None, otherwise: str) -> str:

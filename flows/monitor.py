@@ -25,6 +25,7 @@ class MonitorFlow(FlowSpec):
 
         from feature_repo import history
         from feature_repo.settings import FeatureSettings
+        from flows import metrics
         from flows.cards import drift_card
         from flows.monitoring_period import drift, periods
         from flows.parameters import day
@@ -38,6 +39,7 @@ class MonitorFlow(FlowSpec):
         self.last_day = until
         compared = periods(settings, border, until)
         self.report = drift(compared)
+        metrics.drift(self.report)
         print(self.report.to_text())
         chart = drift_chart(self.report, compared.reference, compared.current)
         current.card.extend(drift_card(self.report, str(compared), chart))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from feature_repo import lake
 from feature_repo.settings import FeatureSettings
+from flows import metrics
 
 REPAIRABLE = ("users", "rentals", "ratings")
 """Tables whose rows have columns; a line that could not be read has none."""
@@ -79,6 +80,7 @@ def replay(settings: FeatureSettings, table: str, repaired: Path | None = None) 
     batch = f"replay-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     landed = lake.append(settings.lake, table, batch, checked.good) if len(checked.good) else 0
     quarantine.remove(folder, table, set(rows["row_id"]) - set(checked.bad.get(SOURCE_TEXT, [])))
+    metrics.quarantined(settings)
     return Replayed(table, landed, len(checked.good) - landed, quarantine.count(folder).get(table, 0))
 
 

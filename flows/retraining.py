@@ -6,6 +6,7 @@ trainings brought nothing: then a person is called instead of training on and on
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from feature_repo import lake
+from flows import metrics
 from flows.alert import alert
 from flows.runs import FlowFailedError, start
 from flows.settings import FlowSettings
@@ -196,6 +198,7 @@ def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Cons
             stack.enter_context(lake.exclusive(settings.home / "retraining"))
         except lake.LakeError:
             return Considered(None, f"{reason}: another retraining is running")
+        stack.callback(_tell, log, settings)
         _bury(log, settings)
         waiting, stopped = _waiting(), _stopped(settings)
         if waiting is not None and stopped is None:
@@ -253,16 +256,27 @@ def _bury(log: RetrainingLog, settings: FlowSettings) -> None:
         _end(log, settings, Outcome.FAILED, None, "it was killed")
 
 
+def _tell(log: RetrainingLog, settings: FlowSettings) -> None:
+    """Tell Prometheus of the log and of a person's stop."""
+    past, stopped = log.read(), stop_file(settings)
+    counted = Counter(one.outcome for one in past)
+    stopped_at = stopped.stat().st_mtime if stopped.exists() else 0.0
+    metrics.retrainings({one: counted[one] for one in Outcome}, fruitless(past), stopped_at, settings)
+
+
 def stop(settings: FlowSettings, why: str) -> None:
     """Let nothing train until ``go``."""
     stop_file(settings).parent.mkdir(parents=True, exist_ok=True)
     stop_file(settings).write_text(f"{why}\n")
+    _tell(log_of(settings), settings)
 
 
 def go(settings: FlowSettings) -> None:
     """Take a stop back, and forgive the trainings that brought nothing."""
     stop_file(settings).unlink(missing_ok=True)
-    log_of(settings).begin(pd.Timestamp.now(tz="UTC").normalize(), "by hand", Outcome.FORGIVEN)
+    log = log_of(settings)
+    log.begin(pd.Timestamp.now(tz="UTC").normalize(), "by hand", Outcome.FORGIVEN)
+    _tell(log, settings)
 
 
 def _waiting() -> int | None:

@@ -57,3 +57,6 @@ class MonitoringSettings(BaseSettings):
 
     skew_sample: int = Field(default=2_000, ge=1)
     """Logged requests which `make skew` recomputes: enough to see a share of one in a thousand."""
+
+    pushgateway_url: str = ""
+    """Pushgateway that flows push their figures to, for pods; empty: they are kept in files of the home."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsError
 
-from serving import api_keys, core2, manifest, runtime
+from serving import api_keys, core2, manifest, prometheus, runtime
 from serving.backend import ChangedByOthersError, NotAppliedError
 from serving.components import StateError
 from serving.experiment import ExperimentError, report
@@ -35,6 +35,7 @@ EXPECTED = (
     runtime.RuntimeFailure,
     GatewayError,
     PortTakenError,
+    prometheus.PrometheusInstallationError,
     RolloutError,
     StateError,
     SupervisionError,
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     test.add_argument("--since", type=_time, required=True, help="such as 2026-05-01T12:00, in UTC")
     other = commands.add_parser("core2", help="the same for Seldon Core 2: Server, Models and Experiments")
     other.add_argument("manifest", type=Path)
+    commands.add_parser("prometheus", help="run Prometheus on what is served, until interrupted")
     commands.add_parser("key", help="make a key for the API's writing routes, which then ask for one")
     options = parser.parse_args(arguments)
     if faults := [fault for kind in SETTINGS for fault in _wrong_settings(kind)]:
@@ -96,6 +98,8 @@ def _run(options: argparse.Namespace, settings: ServingSettings) -> int:
         return 0 if outcome.promoted else TAKEN_BACK
     elif options.command == "key":
         sys.stdout.write(f"{api_keys.create(settings.api_keys)}\n")
+    elif options.command == "prometheus":
+        prometheus.run(settings)
     elif options.command == "core2":
         sys.stdout.write(core2.dump(manifest.load(options.manifest), settings))
     elif options.command == "experiment":

@@ -19,6 +19,7 @@ from serving.triton import ModelFileError, read_graph
 API = "api"
 FEEDBACK = "feedback"
 GATEWAY = "envoy"
+EXPORTER = "exporter"
 
 API_SETTINGS = (
     "deployment_name",
@@ -44,6 +45,7 @@ class RuntimeState(BaseModel):
     gateway: envoy.GatewayPorts
     api: int
     feedback: int
+    exporter: int
     predictors: dict[str, triton_server.TritonPorts] = {}
     repositories: dict[str, Path] = {}
     """Triton model repository by predictor."""
@@ -54,7 +56,7 @@ class RuntimeState(BaseModel):
         triton = {
             port for ports in self.predictors.values() for port in (ports.http, ports.grpc, ports.metrics)
         }
-        return {self.gateway.gateway, self.gateway.admin, self.api, self.feedback} | triton
+        return {self.gateway.gateway, self.gateway.admin, self.api, self.feedback, self.exporter} | triton
 
     @property
     def gateway_url(self) -> str:
@@ -70,6 +72,11 @@ class RuntimeState(BaseModel):
     def feedback_url(self) -> str:
         """Address of the feedback component, with its metrics."""
         return f"http://{HOST}:{self.feedback}"
+
+    @property
+    def exporter_url(self) -> str:
+        """Address of the exporter's metrics."""
+        return f"http://{HOST}:{self.exporter}/metrics"
 
 
 def predictor_program(predictor: str) -> str:
@@ -101,7 +108,7 @@ def forget_state(settings: ServingSettings) -> None:
 
 
 def new_state(settings: ServingSettings) -> RuntimeState:
-    """Claim ports for gateway, API and feedback component.
+    """Claim ports for gateway, API, feedback component and exporter.
 
     Raises:
         PortTakenError: a port which a setting names is in use.
@@ -109,8 +116,10 @@ def new_state(settings: ServingSettings) -> RuntimeState:
     taken: set[int] = set()
     gateway = claim(settings.gateway_port, "RENTALS_GATEWAY_PORT", taken)
     api = claim(settings.api_port, "RENTALS_API_PORT", taken)
-    admin, feedback = find_free(taken), find_free(taken)
-    return RuntimeState(gateway=envoy.GatewayPorts(gateway, admin), api=api, feedback=feedback)
+    admin, feedback, exporter = (find_free(taken) for _ in range(3))
+    return RuntimeState(
+        gateway=envoy.GatewayPorts(gateway, admin), api=api, feedback=feedback, exporter=exporter
+    )
 
 
 def move_ports(state: RuntimeState, settings: ServingSettings) -> None:
@@ -216,14 +225,16 @@ def programs(state: RuntimeState, settings: ServingSettings) -> dict[str, Progra
     found[FEEDBACK] = Program(
         feedback_server.command(settings, state.feedback), feedback_server.environment(settings)
     )
+    home = {"RENTALS_HOME": str(settings.home.absolute())}
+    exporter = [sys.executable, "-m", "serving.exporter", "--port", str(state.exporter)]
+    found[EXPORTER] = Program(exporter, home)
     server = [sys.executable, "-m", "uvicorn", "serving.api:create_app", "--factory", "--no-access-log"]
     # It would take a caller on this machine for whom its X-Forwarded-For says, and limit nobody.
     server.append("--no-proxy-headers")
     exported = {f"RENTALS_{name.upper()}": str(getattr(settings, name)) for name in API_SETTINGS}
     # The address of the gateway is part of the program, so that another one restarts the API.
     exported["RENTALS_GATEWAY_PORT"] = str(state.gateway.gateway)
-    exported["RENTALS_HOME"] = str(settings.home.absolute())
-    found[API] = Program([*server, "--host", HOST, "--port", str(state.api)], exported)
+    found[API] = Program([*server, "--host", HOST, "--port", str(state.api)], exported | home)
     return found
 
 

@@ -8,7 +8,7 @@ from math import inf
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -86,7 +86,7 @@ class Metrics(Collector):
             buckets = [(floatToGoString(limit), count) for limit, count in zip(limits, counts, strict=True)]
             times.add_metric((route,), buckets, seconds)
         yield times
-        yield GaugeMetricFamily(
+        yield CounterMetricFamily(
             "rentals_prediction_log_dropped", "Entries that could not be written", self._log.dropped
         )
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
+from monitoring.batch_metrics import publish
+from monitoring.settings import MonitoringSettings
 from serving.arms import ArmReader
 from serving.backend import Backend, ChangedByOthersError, LocalBackend, NotAppliedError
 from serving.decision import Decision, Verdict, decide
 from serving.decision_log import Action, DecisionLog, LoggedDecision
 from serving.kubernetes import KubernetesBackend
+from serving.rollout_metrics import rollout_metrics
 from serving.seldon import FULL_TRAFFIC, SeldonDeployment
 from serving.settings import DecisionThresholds, ServingSettings
 from serving.triton import predictor_name
@@ -149,6 +152,7 @@ class _Rollout:
         self._backend = backend
         self._canary, self._settings, self._thresholds, self._arms = canary, settings, thresholds, arms
         self._log = DecisionLog(settings.run / "decisions.db")
+        self._monitoring = MonitoringSettings(home=settings.home)
         last, shadow = self._log.last(), deployment.shadow.name if deployment.shadow else None
         self._pending = self._unfinished(last, deployment)
         # A canary that a killed rollout has left behind as a shadow is nobody's.
@@ -250,6 +254,7 @@ class _Rollout:
         self._log.append(
             self._champion, self._canary, self._share or 0, action, decision.reasons, decision.figures
         )
+        publish("rollout", rollout_metrics(self._log.read()), self._monitoring)
 
 
 def _left(steps: Sequence[int], pending: LoggedDecision | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""The local runtime: brings Triton, Envoy, the API and the feedback component to the state of a manifest."""
+"""The local runtime: brings Triton, Envoy, the API and their companions to the state of a manifest."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from serving import components, manifest
+from serving import components, manifest, prometheus
 from serving.components import RuntimeState
 from serving.envoy import FEEDBACK_CLUSTER, render_bootstrap
 from serving.feedback_server import check_installation
@@ -58,7 +58,8 @@ def apply(deployment: SeldonDeployment, settings: ServingSettings) -> RuntimeSta
         former = set(state.predictors)
         for predictor in deployment.spec.predictors:
             components.add_predictor(state, predictor, settings)
-        components.save_state(state, settings)
+        prometheus.write_configuration(settings)
+        _save(state, settings)
         files = components.gateway_files(settings)
         replace_json(files.bootstrap, render_bootstrap(files, state.gateway))
         programs = components.programs(state, settings)
@@ -78,6 +79,7 @@ def apply(deployment: SeldonDeployment, settings: ServingSettings) -> RuntimeSta
         _keep_predictors(set(wanted), state, supervisor, settings)
         _wait(components.API, lambda: _answers(f"{state.api_url}/healthz"), settings)
         _wait(components.FEEDBACK, lambda: _answers(f"{state.feedback_url}/health/ping"), settings)
+        _wait(components.EXPORTER, lambda: _answers(state.exporter_url), settings)
         return state
 
 
@@ -127,6 +129,13 @@ def _start(supervisor: Supervisor, settings: ServingSettings) -> RuntimeState:
 def _stop(supervisor: Supervisor, settings: ServingSettings) -> None:
     supervisor.shutdown()
     components.forget_state(settings)
+    prometheus.write_targets(None, settings)
+
+
+def _save(state: RuntimeState, settings: ServingSettings) -> None:
+    """Write the state, and where its metrics are."""
+    components.save_state(state, settings)
+    prometheus.write_targets(state, settings)
 
 
 def _route(
@@ -160,7 +169,7 @@ def _keep_predictors(
     programs = components.programs(state, settings)
     gateway_runs = components.GATEWAY in supervisor.processes()
     supervisor.reconcile(programs if gateway_runs else _without_gateway(programs))
-    components.save_state(state, settings)
+    _save(state, settings)
 
 
 def _wait_for_model(name: str, model: str, state: RuntimeState, settings: ServingSettings) -> None:

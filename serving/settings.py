@@ -41,6 +41,12 @@ class ServingSettings(BaseSettings):
     gateway_port: int = Field(0, ge=0, le=65535)
     """Port of Envoy, the gateway of all predictors; 0 takes a free one and keeps it."""
 
+    prometheus_port: int = Field(0, ge=0, le=65535)
+    """Port of the Prometheus of `make prometheus`; 0 takes a free one."""
+
+    scrape_seconds: int = Field(5, ge=1)
+    """Time between two looks of that Prometheus at each component, and at its rules."""
+
     triton_python: Path = CHECKOUT / ".venvs/triton/bin/python"
     """Python of Triton's own environment (``serving/triton-requirements.txt``)."""
 

@@ -42,6 +42,9 @@ class RuntimeStatus:
     feedback_url: str | None
     """Where the feedback component listens, with the rewards for Prometheus at ``/metrics``."""
 
+    exporter_url: str | None
+    """Where the figures of runtime, flows and rollouts are for Prometheus."""
+
     components: list[ProcessState]
     predictors: list[PredictorStatus]
     orphans: list[int]
@@ -57,7 +60,7 @@ def status(settings: ServingSettings) -> RuntimeStatus:
     state = components.load_state(settings)
     deployment = runtime.applied(settings)
     if state is None or not supervisor.is_alive():
-        return RuntimeStatus(False, None, None, None, [], [], sorted(find_marked(settings.home)))
+        return RuntimeStatus(False, None, None, None, None, [], [], sorted(find_marked(settings.home)))
     processes = supervisor.processes()
     predictors = deployment.spec.predictors if deployment else []
     try:
@@ -86,7 +89,14 @@ def status(settings: ServingSettings) -> RuntimeStatus:
             )
         )
     return RuntimeStatus(
-        True, state.api_url, state.gateway_url, state.feedback_url, list(processes.values()), found, []
+        running=True,
+        api_url=state.api_url,
+        gateway_url=state.gateway_url,
+        feedback_url=state.feedback_url,
+        exporter_url=state.exporter_url,
+        components=list(processes.values()),
+        predictors=found,
+        orphans=[],
     )
 
 

@@ -57,6 +57,8 @@ class ProcessState:
     name: str
     state: str
     pid: int | None
+    started_at: int
+    """When it was started last, in seconds since 1970; 0 for never."""
 
 
 class _Transport(xmlrpc.client.Transport):
@@ -132,7 +134,9 @@ class Supervisor:
         with self._answering() as rpc:
             entries = rpc.getAllProcessInfo()
         return {
-            entry["name"]: ProcessState(entry["name"], entry["statename"], entry["pid"] or None)
+            entry["name"]: ProcessState(
+                entry["name"], entry["statename"], entry["pid"] or None, entry["start"]
+            )
             for entry in entries
         }
 

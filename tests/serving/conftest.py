@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,20 @@ from fastapi.testclient import TestClient
 from onnx import TensorProto, helper
 
 from feature_repo.names import RECOMMENDER_RENTAL_FEATURES, RECOMMENDER_REQUEST_FEATURES
+from serving import runtime
 from serving.api import create_app
-from serving.components import new_state, save_state
+from serving.components import RuntimeState, new_state, save_state
+from serving.manifest import render
+from serving.processes import find_marked
 from serving.settings import ServingSettings
+from serving.triton import write_repository
 
 CATALOGUE = 20
 KNOWN_USERS = {"u0": 0.1, "u1": 0.2}
 """Users for whom the tiny model's score differs."""
+
+ROLLOUT_SECONDS = 60
+"""Until a rollout of the tests' runtime counts as one that does not end."""
 
 ModelWriter = Callable[..., Path]
 
@@ -166,3 +174,26 @@ def api(settings: ServingSettings, memory_features: Any) -> Iterator[TestClient]
     save_state(new_state(settings), settings)
     with TestClient(create_app(settings, memory_features), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, write_model: ModelWriter) -> Iterator[ServingSettings]:
+    """A runtime with versions 3, 4 and 5; the last one predicts NaN. Version 3 is served."""
+    folder = tmp_path_factory.mktemp("runtime")
+    settings = ServingSettings(
+        home=folder / "a home", rollout_seconds=ROLLOUT_SECONDS, rollout_poll_seconds=0.1
+    )
+    for version, offset in ((3, 1.0), (4, 1.0), (5, math.nan)):
+        write_repository(write_model(folder / f"{version}.onnx", rating_offset=offset), version, settings)
+    runtime.apply(render({"v3": 100}, settings), settings)
+    yield settings
+    runtime.down(settings)
+    assert not find_marked(settings.home)
+
+
+@pytest.fixture
+def apply(served: ServingSettings) -> Callable[..., RuntimeState]:
+    def apply(weights: dict[str, int], shadow: str | None = None) -> RuntimeState:
+        return runtime.apply(render(weights, served, shadow), served)
+
+    return apply

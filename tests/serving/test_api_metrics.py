@@ -36,7 +36,7 @@ def test_requests_are_counted_by_route_and_status(api: TestClient) -> None:
         if name == "rentals_api_request_seconds_bucket" and route <= labels
     ]
     assert below == sorted(below) and below[-1] == 2
-    assert counted["rentals_prediction_log_dropped", frozenset()] == 0
+    assert counted["rentals_prediction_log_dropped_total", frozenset()] == 0
 
 
 def test_addresses_that_there_are_not_make_one_series(api: TestClient) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 import os
 import random
 import re
@@ -57,29 +56,6 @@ FUZZ = [
 ]
 PATIENCE = 60
 """Seconds until something that must happen counts as not happening."""
-
-
-@pytest.fixture(scope="module")
-def served(
-    tmp_path_factory: pytest.TempPathFactory, write_model: Callable[..., Path]
-) -> Iterator[ServingSettings]:
-    """Versions 3, 4 and 5; the last one predicts NaN. Version 3 is served."""
-    folder = tmp_path_factory.mktemp("runtime")
-    settings = ServingSettings(home=folder / "a home", rollout_seconds=PATIENCE, rollout_poll_seconds=0.1)
-    for version, offset in ((3, 1.0), (4, 1.0), (5, math.nan)):
-        write_repository(write_model(folder / f"{version}.onnx", rating_offset=offset), version, settings)
-    runtime.apply(render({"v3": 100}, settings), settings)
-    yield settings
-    runtime.down(settings)
-    assert not find_marked(settings.home)
-
-
-@pytest.fixture
-def apply(served: ServingSettings) -> Callable[..., RuntimeState]:
-    def apply(weights: dict[str, int], shadow: str | None = None) -> RuntimeState:
-        return runtime.apply(render(weights, served, shadow), served)
-
-    return apply
 
 
 @pytest.fixture
@@ -618,7 +594,7 @@ def test_the_status_tells_what_runs(served: ServingSettings, apply: Callable[...
 
     assert found.running and found.api_url == state.api_url and found.gateway_url == state.gateway_url
     predictors = {"predictor-v3", "predictor-v4"}
-    assert {part.name for part in found.components} == {"api", "envoy", "feedback", *predictors}
+    assert {part.name for part in found.components} == {"api", "envoy", "exporter", "feedback", *predictors}
     assert found.feedback_url == state.feedback_url
     assert [(part.name, part.weight, part.ready) for part in found.predictors] == [
         ("v3", 90, True),
