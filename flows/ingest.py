@@ -20,6 +20,9 @@ class Ingested:
     blanked: dict[str, int]
     """Implausible attributes that were emptied while their row was kept, by expectation."""
 
+    findings: tuple[str, ...] = ()
+    """What a person should know of the batch beside the ones before: fields, volume, freshness."""
+
     def __str__(self) -> str:
         """The counts in words, without what is zero."""
         parts = {
@@ -46,42 +49,56 @@ def ingest(
     Raises:
         SourceError: the source cannot be read.
         MostlyBadError: more of a table is bad than the settings of ``monitoring`` allow.
+        VolumeError: the batch is of another order of magnitude than the ones before.
         LakeError: the lake holds another dataset, or there is no room.
     """
-    from monitoring import quarantine
+    from monitoring import data_docs, quarantine
+    from monitoring.batch_quality import BatchFigures, findings
     from monitoring.expectations import validate
+    from monitoring.quality_history import QualityHistory
     from monitoring.settings import MonitoringSettings
 
+    monitored = MonitoringSettings(home=settings.home)
     dataset = readers.dataset_of(data)
     lake.check_room(settings.home)
     arrived = readers.read(data).period(since, until)
     unreadable = len(arrived.unparsed)
-    if unreadable > MonitoringSettings().mostly_bad_share * (unreadable + len(arrived.ratings)):
+    if unreadable > monitored.mostly_bad_share * (unreadable + len(arrived.ratings)):
         raise readers.SourceError(
             f"{unreadable} of {unreadable + len(arrived.ratings)} lines of {data} cannot be read, the first "
             f"because {arrived.unparsed['reason'].iloc[0]}: is this the right file?"
         )
-    checked = {
-        table: validate(frame, table)
-        for table, frame in (
-            ("users", arrived.users),
-            ("rentals", arrived.rentals),
-            ("ratings", arrived.ratings),
-        )
-    }
+    frames = {"users": arrived.users, "rentals": arrived.rentals, "ratings": arrived.ratings}
+    checked = {table: validate(frame, table) for table, frame in frames.items()}
     bad = {table: validation.bad for table, validation in checked.items()} | {"unparsed": arrived.unparsed}
-    lake.claim(settings.lake, dataset)
     batch = f"{dataset}-{readers.fingerprint(data)}-{_day(since, 'start')}-{_day(until, 'end')}"
+    arrivals = arrived.ratings["arrived_at"].dropna()
+    figures = BatchFigures(
+        batch=batch,
+        fields=arrived.fields,
+        rows={table: len(frame) for table, frame in frames.items()},
+        bad={table: len(frame) for table, frame in bad.items()},
+        first=arrivals.min().to_pydatetime() if len(arrivals) else None,
+        newest=arrivals.max().to_pydatetime() if len(arrivals) else None,
+    )
+    history, now = QualityHistory(monitored.quality), pd.Timestamp.now("UTC")
+    past = [one for one, _ in history.batches()]
+    found = findings(figures, past, min(until or now, now).to_pydatetime(), monitored)
+    lake.claim(settings.lake, dataset)
     kept = {
         table: quarantine.write(frame, table, batch, settings.lake / "quarantine")
         for table, frame in bad.items()
     }
     rows = {table: lake.append(settings.lake, table, batch, each.good) for table, each in checked.items()}
+    history.record_batch(figures, found)
+    for table, each in checked.items():
+        data_docs.publish(monitored.data_docs, each.result, len(frames[table]), f"The last batch of {table}.")
     return Ingested(
         rows=rows,
         repeated={table: len(each.good) - rows[table] for table, each in checked.items()},
         quarantined=kept,
         blanked={name: count for each in checked.values() for name, count in each.blanked.items() if count},
+        findings=tuple(found),
     )
 
 
