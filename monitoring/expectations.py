@@ -256,7 +256,8 @@ def _expectations(gx: Any, column: Column, now: datetime) -> list[Any]:
 
 def _read(arrived: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the typed rows, and beside them what the suite also needs to see of the untyped ones."""
-    typed, beside = arrived.copy(), {}
+    typed = arrived.copy()
+    beside: dict[str, pd.Series] = {}
     for column in columns:
         given = arrived[column.name]
         typed[column.name], unreadable = parse(given, column.kind)
