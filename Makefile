@@ -22,9 +22,9 @@ API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(
 FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test test-fast \
-  lint format clean prometheus
+.PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew \
+  catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
+  test-fast lint format clean prometheus data-docs
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ monitor: setup ## compare new ratings with the champion's training data; drift s
 
 replay-quarantine: $(MAIN) ## validate quarantined rows again, after a fix, and land what is good now
 	@$(RUN) -m flows quarantine
+
+data-docs: $(MAIN) ## check the prediction log too, and say where the pages on all tables' quality are
+	@$(RUN) -m flows data-docs
 
 skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
 	@$(RUN) -m flows skew --since "$(SINCE)"

@@ -40,6 +40,7 @@ def main() -> int:
     bad.add_argument("--table", default="", help="users, rentals or ratings; all of them without it")
     bad.add_argument("--export", metavar="FILE", default="", help="write a table's rows as CSV, to be mended")
     bad.add_argument("--repaired", metavar="FILE", default="", help="take the mended rows of an export")
+    commands.add_parser("data-docs", help="check the prediction log too, and say where the data docs are")
     arguments = parser.parse_args()
     try:
         if arguments.command == "demo":
@@ -70,6 +71,11 @@ def main() -> int:
             _retraining(arguments.stop, arguments.go)
         elif arguments.command == "quarantine":
             _quarantine(arguments.table, arguments.export, arguments.repaired)
+        elif arguments.command == "data-docs":
+            from flows.log_quality import run as check_log
+            from monitoring.settings import MonitoringSettings
+
+            print(f"data docs: {check_log(MonitoringSettings()).as_uri()}")
         elif arguments.command == "skew":
             return _skew(arguments.since)
         else:

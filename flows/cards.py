@@ -46,6 +46,10 @@ def training_card(evaluation: "Evaluation", data: "TrainingSet", reason: str) ->
             headers=["figure", "recommender [95 % interval]", "baselines"],
             data=[[str(c) for c in r] for r in rows],
         ),
+        Markdown(
+            "RMSE is how far a predicted rating is off, in stars. HR@10 is the share of events whose rental "
+            "is among the ten best of the whole catalogue; NDCG@10 counts less the further down it stands."
+        ),
         Markdown("## Ranking beside the baselines (higher is better)"),
         _chart(_ranking_chart(evaluation)),
         Markdown("## Rating error beside the baselines (lower is better)"),
@@ -65,8 +69,9 @@ def gate_card(decision: "GateDecision") -> list[Any]:
         *[Markdown(f"- {reason}") for reason in decision.reasons],
         Markdown(
             f"Paired differences to {decision.rival} on {decision.events:,} events, above zero where the "
-            "model is better. The ONNX graph differs from PyTorch by at most "
-            f"{decision.onnx_max_abs_diff:.1e}."
+            "model is better. On all events the whole interval must lie above minus the margin; in a "
+            "segment it must not lie wholly below. The ONNX graph, which is what is served, differs from "
+            f"PyTorch by at most {decision.onnx_max_abs_diff:.1e}."
         ),
         Table(
             headers=["figure", "segment", "events", "model", "rival", "gain [interval]", "margin"],
@@ -93,7 +98,8 @@ def importance_section(importances: Sequence["Importance"]) -> list[Any]:
     return [
         Markdown("## What each subject's inputs are worth"),
         Markdown(
-            "The loss where its values are exchanged among the events, or the rentals, of a snapshot. What "
+            "How much worse the model is where a subject's values are exchanged among the events, or the "
+            "rentals, of a snapshot: a long bar is a subject that it relies on. What "
             "also stands in another subject's inputs is not lost with it. Lines are 95 % intervals over "
             "users and permutations; one that crosses zero proves nothing."
         ),

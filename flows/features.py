@@ -1,15 +1,17 @@
 """Ratings into features: `python flows/features.py run --data FILE --until YYYY-MM-DD`."""
 
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
-from metaflow import FlowSpec, Parameter, retry, step
+from metaflow import FlowSpec, Parameter, card, current, retry, step
 
 
 class FeaturesFlow(FlowSpec):
     """Land a period of ratings and bring its features online.
 
     1. start: read the source, validate it, write the lake and the quarantine.
-    2. compute: the history of user and rental features, by Spark.
-    3. materialize: register the definitions in Feast and write the latest values online, and what is popular.
+    2. compute: the history of user and rental features, by Spark, and whether it is as it must be; the card
+       shows that.
+    3. materialize: if it is, register the definitions in Feast and bring the latest values online, and what
+       is popular.
     4. end: say what there is.
     """
 
@@ -34,17 +36,20 @@ class FeaturesFlow(FlowSpec):
         self.ingested = None
         if self.data or lake.dataset_of(settings.lake) in ("", GENERATOR):
             self.ingested = ingest(self.data, day(self.since, "since"), day(self.until, "until"), settings)
-            print(self.ingested)
+            print(self.ingested, *self.ingested.findings, sep="\n")
         else:
             print("no --data: the features of what the lake holds are computed")
         self.next(self.compute)
 
+    @card(type="blank")
     @retry(times=1)
     @step
     def compute(self):
-        """Compute the feature history."""
+        """Compute the feature history and check it."""
         from feature_repo import history, lake
         from feature_repo.settings import FeatureSettings
+        from flows.feature_quality import check, last_batches
+        from flows.features_card import BATCHES_SHOWN, features_card
         from flows.parameters import day
 
         settings = FeatureSettings()
@@ -52,6 +57,8 @@ class FeaturesFlow(FlowSpec):
         print(f"computing user and rental features as of {self.as_of:%Y-%m-%d}")
         self.rows = history.compute(settings, self.as_of)
         print(f"feature rows {self.rows} as of {self.as_of:%Y-%m-%d}")
+        self.quality = check(settings, self.as_of)
+        current.card.extend(features_card(self.quality, self.ingested, last_batches(settings, BATCHES_SHOWN)))
         self.next(self.materialize)
 
     @retry(times=1)
@@ -62,6 +69,7 @@ class FeaturesFlow(FlowSpec):
         from feature_repo.settings import FeatureSettings
         from flows.popularity import write_popularity
 
+        self.quality.require()
         settings = FeatureSettings()
         store.publish(settings, self.as_of)
         write_popularity(settings, self.as_of)

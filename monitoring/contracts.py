@@ -7,7 +7,8 @@ value, because a rating by a user who gives an age of 116 is still a rating.
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["identifier", "text", "number", "timestamp"]
+Kind = Literal["identifier", "text", "document", "flag", "number", "timestamp", "identifiers", "numbers"]
+"""``document`` is text of any length; the last two are lists."""
 
 LONGEST_TEXT = 128
 """Characters in an identifier or a label; a longer one is a document in the wrong column."""
@@ -33,6 +34,8 @@ PLAUSIBLE_CAPACITY = (0.0, 1e4)
 PLAUSIBLE_SIZE = (0.0, 1e4)
 """The size that was chosen, in the source's codes."""
 
+PLAUSIBLE_LATENCY_MS = (0.0, 600_000.0)
+"""Milliseconds. Nobody waits ten minutes for an answer; below nothing a clock went back."""
 
 SOURCE_TEXT = "source_text"
 """A further column that any table may have: the row as the source had it."""
@@ -46,10 +49,20 @@ class Column:
     kind: Kind
     required: bool = False
     unique: bool = False
+    costs_row: bool = False
+    """A wrong value costs the row although a missing one does not: without it the row would say something
+    else."""
     limits: tuple[float, float] | None = None
-    """Smallest and largest accepted number, both included."""
+    """Smallest and largest accepted number, both included; of a list, that of its numbers."""
+    as_long_as: str = ""
+    """A list column of the same row that must be as long."""
     not_before: str = ""
     """A timestamp column of the same row that must not be later."""
+
+    @property
+    def fatal(self) -> bool:
+        """Whether a value that breaks the promise costs the row, and not only itself."""
+        return self.required or self.costs_row
 
 
 def _required(name: str, kind: Kind) -> Column:
@@ -87,5 +100,28 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("size", "number", limits=PLAUSIBLE_SIZE),
         _required("event_timestamp", "timestamp"),
         Column("arrived_at", "timestamp", required=True, not_before="event_timestamp"),
+    ),
+    "predictions": (
+        _required("request_id", "identifier"),
+        _required("user_id", "identifier"),
+        _required("model_name", "text"),
+        _required("model_version", "text"),
+        _required("predictor", "text"),
+        _required("ok", "flag"),
+        _required("features", "document"),
+        _required("rental_ids", "identifiers"),
+        Column("scores", "numbers", required=True, as_long_as="rental_ids"),
+        Column("predicted_ratings", "numbers", required=True, limits=RATING_SCALE, as_long_as="rental_ids"),
+        Column("latency_ms", "number", required=True, limits=PLAUSIBLE_LATENCY_MS),
+        _required("timestamp", "timestamp"),
+        Column("features_failure", "document"),
+    ),
+    "feedback": (
+        _required("request_id", "identifier"),
+        _required("user_id", "identifier"),
+        Column("rental_id", "identifier", costs_row=True),
+        # Without a rating feedback is a click, so a wrong one must not become a missing one.
+        Column("rating", "number", costs_row=True, limits=RATING_SCALE),
+        _required("timestamp", "timestamp"),
     ),
 }

@@ -1,5 +1,6 @@
 """Great Expectations suites for the tables of the lake, and rows sorted by them into good and bad."""
 
+import math
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,8 +25,27 @@ CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 REASONS_SHOWN = 3
 """Reasons named in an error; the rest is in the report."""
 
+KINDS_SAY = {
+    "number": "a number",
+    "timestamp": "a timestamp with a time zone",
+    "flag": "true or false",
+    "identifiers": "a list of texts",
+    "numbers": "a list of finite numbers",
+}
+"""Kinds in words; all others are text."""
+
 _GIVEN = " as given"
 _UNREADABLE = " unreadable"
+_LENGTH, _LOWEST, _HIGHEST = " length", " lowest", " highest"
+
+KEPT_OF_RESULTS = (
+    "element_count",
+    "unexpected_count",
+    "unexpected_percent",
+    "missing_count",
+    "observed_value",
+)
+"""What is kept of Great Expectations' results: no values, which may be a person's, and no row numbers."""
 
 
 class MissingColumnsError(ValueError):
@@ -65,12 +85,14 @@ class Validation:
         bad: the other rows exactly as they arrived, with a column ``reason`` naming each failed expectation.
         report: expectation -> count of values that failed it; every expectation of the suite is there.
         blanked: the part of the report whose values were set to null without loss of the row.
+        result: Great Expectations' ``ExpectationSuiteValidationResult``, as JSON, for the data docs.
     """
 
     good: pd.DataFrame
     bad: pd.DataFrame
     report: dict[str, int]
     blanked: dict[str, int]
+    result: dict[str, Any]
 
 
 def suite(table: str, now: datetime) -> Any:
@@ -79,8 +101,10 @@ def suite(table: str, now: datetime) -> Any:
     Raises:
         ValueError: the table is unknown.
     """
-    gx = _great_expectations()
+    gx = great_expectations()
     found = [expectation for column in _columns(table) for expectation in _expectations(gx, column, now)]
+    for expectation in found:
+        expectation.description = expectation.meta["name"]
     return gx.ExpectationSuite(name=table, expectations=found)
 
 
@@ -111,14 +135,14 @@ def validate(
         )
     arrived = frame.reset_index(drop=True)
     typed, view = _read(arrived.assign(**dict.fromkeys(missing)), columns)
-    failures = _failures(view, suite(table, now or datetime.now(UTC)))
+    failures, result = _failures(view, suite(table, now or datetime.now(UTC)))
     report, blanked, reasons = {}, {}, pd.Series("", index=arrived.index)
     # Uniqueness comes last: only then is it known which of the twins is good.
     for meta, rows in sorted(failures, key=lambda failure: failure[0]["unique"]):
         name, column = meta["name"], meta["column"]
         if meta["unique"]:
             rows = _later_twins(view.loc[rows, column], reasons)
-        if meta["required"]:
+        if meta["fatal"]:
             reasons.loc[rows] = (
                 reasons.loc[rows].where(reasons.loc[rows] == "", reasons.loc[rows] + "; ") + name
             )
@@ -128,7 +152,7 @@ def validate(
         report[name] = len(rows)
     is_bad = reasons != ""
     bad = arrived[is_bad].assign(reason=reasons[is_bad]).reset_index(drop=True)
-    validation = Validation(typed[~is_bad].reset_index(drop=True), bad, report, blanked)
+    validation = Validation(typed[~is_bad].reset_index(drop=True), bad, report, blanked, result)
     share = len(bad) / max(len(arrived), 1)
     if share > settings.mostly_bad_share:
         raise MostlyBadError(table, share, validation)
@@ -141,7 +165,8 @@ def _columns(table: str) -> tuple[Column, ...]:
     return TABLES[table]
 
 
-def _great_expectations() -> Any:
+def great_expectations() -> Any:
+    """Import the library, with its usage reports off."""
     # Set before the import: nothing about a person's data may leave the machine.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations
@@ -157,11 +182,11 @@ def _expectations(gx: Any, column: Column, now: datetime) -> list[Any]:
         return {
             "name": f"{name} is {says}",
             "column": name,
-            "required": column.required,
+            "fatal": column.fatal,
             "unique": unique,
         }
 
-    says = {"number": "a number", "timestamp": "a timestamp with a time zone"}.get(column.kind, "text")
+    says = KINDS_SAY.get(column.kind, "text")
     found = [expect.ExpectColumnValuesToBeNull(column=name + _UNREADABLE, meta=meta(says))]
     if column.required:
         found.append(expect.ExpectColumnValuesToNotBeNull(column=name + _GIVEN, meta=meta("present")))
@@ -198,13 +223,32 @@ def _expectations(gx: Any, column: Column, now: datetime) -> list[Any]:
                 meta=meta(f"not before {column.not_before}"),
             )
         )
-    if column.limits:
-        low, high = column.limits
+    if column.as_long_as:
         found.append(
-            expect.ExpectColumnValuesToBeBetween(
-                column=name, min_value=low, max_value=high, meta=meta(f"within {low:g}..{high:g}")
+            expect.ExpectColumnPairValuesToBeEqual(
+                column_A=name + _LENGTH,
+                column_B=column.as_long_as + _LENGTH,
+                ignore_row_if="either_value_is_missing",
+                meta=meta(f"as long as {column.as_long_as}"),
             )
         )
+    if column.limits:
+        low, high = column.limits
+        if column.kind == "numbers":
+            found += [
+                expect.ExpectColumnValuesToBeBetween(
+                    column=name + _LOWEST, min_value=low, meta=meta(f"of {low:g} and more only")
+                ),
+                expect.ExpectColumnValuesToBeBetween(
+                    column=name + _HIGHEST, max_value=high, meta=meta(f"of {high:g} and less only")
+                ),
+            ]
+        else:
+            found.append(
+                expect.ExpectColumnValuesToBeBetween(
+                    column=name, min_value=low, max_value=high, meta=meta(f"within {low:g}..{high:g}")
+                )
+            )
     if column.unique:
         found.append(expect.ExpectColumnValuesToBeUnique(column=name, meta=meta("unique", unique=True)))
     return found
@@ -212,7 +256,8 @@ def _expectations(gx: Any, column: Column, now: datetime) -> list[Any]:
 
 def _read(arrived: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the typed rows, and beside them what the suite also needs to see of the untyped ones."""
-    typed, beside = arrived.copy(), {}
+    typed = arrived.copy()
+    beside: dict[str, pd.Series] = {}
     for column in columns:
         given = arrived[column.name]
         typed[column.name], unreadable = parse(given, column.kind)
@@ -220,12 +265,28 @@ def _read(arrived: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[pd.DataFr
             given.where(unreadable).astype(object).map(repr, na_action="ignore")
         )
         beside[column.name + _GIVEN] = given.notna().map({True: "given", False: None})
+        if column.kind in ("identifiers", "numbers"):
+            lists = typed[column.name]
+            beside[column.name + _LENGTH] = lists.map(len, na_action="ignore").astype(float)
+            if column.limits:
+                beside[column.name + _LOWEST] = lists.map(_lowest, na_action="ignore").astype(float)
+                beside[column.name + _HIGHEST] = lists.map(_highest, na_action="ignore").astype(float)
     return typed, pd.concat([typed[[column.name for column in columns]], pd.DataFrame(beside)], axis=1)
 
 
-def _failures(view: pd.DataFrame, expected: Any) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """Run the suite; return each expectation's meta and the positions of the rows which fail it."""
-    gx = _great_expectations()
+def _lowest(numbers: list[float]) -> float:
+    return min(numbers, default=math.nan)
+
+
+def _highest(numbers: list[float]) -> float:
+    return max(numbers, default=math.nan)
+
+
+def _failures(
+    view: pd.DataFrame, expected: Any
+) -> tuple[list[tuple[dict[str, Any], np.ndarray]], dict[str, Any]]:
+    """Run the suite; return each expectation's meta and the positions of the rows which fail it; and all."""
+    gx = great_expectations()
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
@@ -240,7 +301,11 @@ def _failures(view: pd.DataFrame, expected: Any) -> list[tuple[dict[str, Any], n
         if result.exception_info.get("raised_exception", True):
             raise RuntimeError(f"expectation {meta['name']!r} could not be checked: {result.exception_info}")
         failures.append((meta, np.asarray(result.result["unexpected_index_list"], dtype=np.int64)))
-    return failures
+        result.result = {name: found for name, found in result.result.items() if name in KEPT_OF_RESULTS}
+    documented = outcome.to_json_dict()
+    # Great Expectations adds where the rows came from, by a name that is made up with every run.
+    documented["meta"] = {"run_id": {"run_name": expected.name, "run_time": datetime.now(UTC).isoformat()}}
+    return failures, documented
 
 
 def _later_twins(keys: pd.Series, reasons: pd.Series) -> np.ndarray:

@@ -20,7 +20,8 @@ def parse(values: pd.Series, kind: Kind) -> tuple[pd.Series, pd.Series]:
     """Read a column as ``kind``.
 
     Returns:
-        The values as text, float64 or microsecond UTC timestamps, null where they are missing or unreadable;
+        The values as text, float64, microsecond UTC timestamps, flags or lists, null where they are missing
+        or unreadable (a list: where a part of it is);
         and a boolean column that marks the unreadable ones. A time without a zone is unreadable: to take it
         as UTC would be a guess, hours off and sometimes a day.
     """
@@ -28,6 +29,10 @@ def parse(values: pd.Series, kind: Kind) -> tuple[pd.Series, pd.Series]:
         parsed = _numbers(values)
     elif kind == "timestamp":
         parsed = _timestamps(values)
+    elif kind == "flag":
+        parsed = values.map(lambda value: bool(value) if isinstance(value, bool | np.bool_) else None)
+    elif kind in ("identifiers", "numbers"):
+        parsed = values.map(_texts if kind == "identifiers" else _finite_numbers)
     else:
         parsed = _text(values)
     return parsed, values.notna() & parsed.isna()
@@ -62,6 +67,22 @@ def _has_zone(value: Any) -> bool:
     if isinstance(value, str):
         return bool(_TIME_WITH_ZONE.search(value))
     return isinstance(value, datetime) and value.tzinfo is not None
+
+
+def _texts(value: Any) -> list[str] | None:
+    parts = _parts(value)
+    return parts if parts is not None and all(isinstance(part, str) for part in parts) else None
+
+
+def _finite_numbers(value: Any) -> list[float] | None:
+    parts = _parts(value)
+    if parts is None or not all(isinstance(part, int | float | np.number) for part in parts):
+        return None
+    return [float(part) for part in parts] if all(np.isfinite(parts)) else None
+
+
+def _parts(value: Any) -> list[Any] | None:
+    return list(value) if isinstance(value, list | tuple | np.ndarray) else None
 
 
 def _text(values: pd.Series) -> pd.Series:

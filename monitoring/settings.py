@@ -20,6 +20,20 @@ class MonitoringSettings(BaseSettings):
     mostly_bad_share: float = Field(default=0.5, gt=0, le=1)
     """A batch with a larger share of bad rows stops: past one half the source is broken, not the rows."""
 
+    feature_known_share_kept: float = Field(default=0.5, ge=0, le=1)
+    """Part of a feature's known values, as a share of its rows, that must still be known among the rows since
+    the run before: whoever loses half of them has lost a source, not customers."""
+
+    volume_warning_factor: float = Field(default=5.0, gt=1)
+    """Ratings a day of a batch, against the median of the batches before, beyond which it is told: a season
+    makes two or three of it."""
+
+    volume_stop_factor: float = Field(default=100.0, gt=1)
+    """Beyond it the batch stops: a hundredfold is a file that was cut off, or that was written twice."""
+
+    stale_days: float = Field(default=7.0, gt=0)
+    """Days between the newest rating of a batch and its end (without one: now) beyond which it is told."""
+
     drift_false_discovery_level: float = Field(default=0.01, gt=0, lt=1)
     """Expected share of false alarms among what is named as drifted (Benjamini-Hochberg), and with nothing
     moved how often anything at all is."""
@@ -60,3 +74,13 @@ class MonitoringSettings(BaseSettings):
 
     pushgateway_url: str = ""
     """Pushgateway that flows push their figures to, for pods; empty: they are kept in files of the home."""
+
+    @property
+    def data_docs(self) -> Path:
+        """Folder of the data docs."""
+        return self.home / "data-docs"
+
+    @property
+    def quality(self) -> Path:
+        """SQLite file of what batches and features looked like, run by run."""
+        return self.home / "monitoring" / "quality.db"

@@ -1,6 +1,7 @@
 """Readers bring a source into the contracts of the lake: a small module each, chosen by ``dataset_of``."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class Source:
     unparsed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["line", "reason"]))
     """Rows that could not be read at all: ``line`` as text and the ``reason``."""
 
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The source's own fields, and the kind of most of their values (``kind_of``)."""
+
     def period(self, since: pd.Timestamp | None, until: pd.Timestamp | None) -> "Source":
         """Return the rows that arrive in ``[since, until)``; ratings go by their arrival, not by their event.
 
@@ -46,6 +50,7 @@ class Source:
             rentals=arriving(self.rentals, "listed_at"),
             ratings=arriving(self.ratings, "arrived_at"),
             unparsed=self.unparsed,
+            fields=self.fields,
         )
 
 
@@ -87,3 +92,16 @@ def read(data: str) -> Source:
     from feature_repo.readers.rent_the_runway import read as read_file
 
     return read_file(Path(data))
+
+
+def kind_of(values: pd.Series) -> str:
+    """The kind of most of the given values: ``text``, ``number``, ``time``, ``empty``, or another type."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "time"
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        return "number"
+    types = values.dropna().map(type).value_counts()
+    if types.empty:
+        return "empty"
+    name = types.index[0].__name__
+    return {"str": "text", "int": "number", "float": "number"}.get(name, name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from feature_repo.readers import Source, SourceError
+from feature_repo.readers import Source, SourceError, kind_of
 
 START = pd.Timestamp("2021-01-01", tz="UTC")
 DRIFT_AT = pd.Timestamp("2023-01-01", tz="UTC")
@@ -159,7 +159,11 @@ def read(
             "arrived_at": _utc(_known_at(np.random.default_rng([seed, _ARRIVAL_STREAM]), when)),
         }
     )
-    return Source(users=guests.frame, rentals=offers.frame, ratings=ratings)
+    tables = {"users": guests.frame, "rentals": offers.frame, "ratings": ratings}
+    fields = {
+        f"{table}.{name}": kind_of(frame[name]) for table, frame in tables.items() for name in frame.columns
+    }
+    return Source(**tables, fields=fields)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from feature_repo.readers import Source, SourceError
+from feature_repo.readers import Source, SourceError, kind_of
 
 SOURCE_POINTS_PER_POINT = 2.0
 """The source rates 2..10; the lake 1..5."""
@@ -128,6 +128,7 @@ def read(path: Path) -> Source:
         rentals=_rentals(by_time),
         ratings=_ratings(rows, given, values),
         unparsed=pd.DataFrame(unparsed, columns=["line", "reason"]),
+        fields={name: kind_of(given[name]) if name in FIELDS else "not read" for name in sorted(names)},
     )
 
 

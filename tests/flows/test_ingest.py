@@ -11,7 +11,9 @@ from feature_repo.readers.generator import DRIFT_AT
 from feature_repo.settings import FeatureSettings
 from flows.ingest import ingest
 from monitoring import quarantine
+from monitoring.batch_quality import VolumeError
 from monitoring.expectations import MostlyBadError
+from monitoring.quality_history import QualityHistory
 
 BORDER = pd.Timestamp("2016-01-05", tz="UTC")
 
@@ -176,3 +178,30 @@ def test_what_happened_before_a_period_and_arrived_in_it_lands_with_it(settings)
     late = ratings[(ratings["event_timestamp"] < DRIFT_AT) & (ratings["arrived_at"] >= DRIFT_AT)]
     assert not late.empty
     assert len(lake.read(settings.lake, "ratings", DRIFT_AT)) == before.rows["ratings"] == len(known)
+
+
+def test_what_is_unusual_about_a_batch_is_told_and_recorded(tmp_path, settings):
+    first = write(tmp_path / "a.json", [line(number) for number in range(90)])
+    second = write(tmp_path / "b.json", [line(number, age=30) for number in range(90, 900)])
+    until = pd.Timestamp("2016-01-10", tz="UTC")
+    assert ingest(first, None, until, settings).findings == ()
+    told = ingest(second, None, until + pd.Timedelta(days=30), settings).findings
+    assert told == (
+        "schema: field 'age' was text and is number",
+        "volume: 101.2 ratings a day, 11.2 before",
+        "freshness: the newest rating arrived 31 days before 2016-02-09",
+    )
+    recorded = QualityHistory(settings.home / "monitoring" / "quality.db").batches()
+    assert [found for _, found in recorded] == [[], list(told)]
+    assert (settings.home / "data-docs" / "ratings.html").is_file()
+
+
+def test_a_batch_of_another_order_of_magnitude_changes_nothing(tmp_path, settings):
+    first = write(tmp_path / "a.json", [line(number, review_date="January 1, 2016") for number in range(3)])
+    second = write(
+        tmp_path / "b.json", [line(number, review_date="January 2, 2016") for number in range(400)]
+    )
+    ingest(first, None, None, settings)
+    with pytest.raises(VolumeError, match=r"400\.0 ratings a day, 3\.0 before"):
+        ingest(second, None, None, settings)
+    assert len(lake.read(settings.lake, "ratings")) == 3
