@@ -106,7 +106,7 @@ def flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Flows:
     monkeypatch.setenv("RENTALS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RENTALS_RETRAIN_DAILY_BUDGET", "4")
     monkeypatch.setattr(retraining, "start", found.start)
-    monkeypatch.setattr(retraining, "_waiting", lambda: found.waiting)
+    monkeypatch.setattr(retraining, "waiting_version", lambda: found.waiting)
     return found
 
 

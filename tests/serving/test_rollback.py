@@ -32,7 +32,9 @@ def served(settings: ServingSettings, monkeypatch: pytest.MonkeyPatch) -> Servin
     monkeypatch.setattr(runtime, "apply", apply)
     monkeypatch.setattr(LocalBackend, "check", lambda *_: None)
     monkeypatch.setattr(LocalBackend, "requests", lambda *_: {"v3": 90, "v4": 10})
-    return settings.model_copy(update={"rollout_poll_seconds": 0.01})
+    return settings.model_copy(
+        update={"rollout_poll_seconds": 0.01, "rollout_seconds": PATIENCE, "rollback_seconds": PATIENCE}
+    )
 
 
 def serve(settings: ServingSettings, weights: dict[str, int], shadow: str | None = None) -> None:
