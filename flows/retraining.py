@@ -283,10 +283,11 @@ def stop(settings: FlowSettings, why: str) -> None:
     stop_file(settings).write_text(f"{why}\n")
 
 
-def go(settings: FlowSettings) -> None:
+def go(settings: FlowSettings, why: str = "") -> None:
     """Take a stop back, and forgive the trainings that brought nothing."""
     stop_file(settings).unlink(missing_ok=True)
-    log_of(settings).begin(pd.Timestamp.now(tz="UTC").normalize(), "by hand", Outcome.FORGIVEN)
+    reason = f"by hand: {why}" if why else "by hand"
+    log_of(settings).begin(pd.Timestamp.now(tz="UTC").normalize(), reason, Outcome.FORGIVEN)
 
 
 def waiting_version() -> int | None:
