@@ -1,18 +1,52 @@
 """From a recommendation back to the version, its run, its features and its data."""
 
 import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from flows.control.lineage import lineage
 from flows.deployment import roll_back
-from models.registry import CHALLENGER, CHAMPION
+from models.card import ModelCard, approval
+from models.gate import GateDecision
+from models.registry import CHALLENGER, CHAMPION, ModelVersion, Registry
 from monitoring.prediction_log import Prediction, PredictionLog
 from serving import runtime
 from serving.backend import LocalBackend
 from serving.decision_log import Action, DecisionLog
 from serving.manifest import render, save
 from serving.settings import ServingSettings
+
+LINEAGE = {
+    "dataset": "generator",
+    "dataset_hash": "a hash",
+    "feature_service": "recommender",
+    "git_commit": "abc",
+    "metaflow_run": "TrainFlow/1",
+    "trained_until": "2024-05-01",
+}
+GATE = GateDecision(True, ("better",), "the baselines", 10, 10, (), (), 0.0, {})
+CARD = ModelCard(0, LINEAGE, {}, {}, 10, 10, (), (), GATE, ())
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry of the test file's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RENTALS_HOME", str(tmp_path_factory.mktemp("home")))
+        yield Registry()
+
+
+@pytest.fixture(scope="module")
+def champion(
+    registry: Registry, write_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> ModelVersion:
+    onnx = write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+    version = registry.register(onnx, None, {**LINEAGE, "onnx_max_abs_diff": 3e-6}, card=CARD)
+    registry.promote(version, approval(CHAMPION, "by hand", ("a test",)))
+    return registry.get(version)
 
 
 def answer(version: str) -> Prediction:
@@ -32,7 +66,7 @@ def answer(version: str) -> Prediction:
     )
 
 
-def test_a_recommendation_leads_back_to_its_data(champion, tmp_path: Path) -> None:
+def test_a_recommendation_leads_back_to_its_data(champion: ModelVersion, tmp_path: Path) -> None:
     with PredictionLog(tmp_path) as log:
         log.record(answer(str(champion.version)))
 
@@ -41,13 +75,11 @@ def test_a_recommendation_leads_back_to_its_data(champion, tmp_path: Path) -> No
     assert found["answer"]["rental_ids"] == ["r1", "r2"] and found["answer"]["features"] == {"user_age": 31.0}
     model = found["model"]
     assert (model["mlflow_run"], model["aliases"]) == (champion.run_id, (CHAMPION,))
-    made_from = model["lineage"]
-    assert (made_from["metaflow_run"], made_from["dataset_hash"]) == ("TrainFlow/first", "a hash")
-    assert {"git_commit", "feature_service", "dataset", "trained_until", "reason"} <= made_from.keys()
-    assert model["metrics"]["rmse"] > 0
+    assert model["lineage"].items() >= LINEAGE.items()
+    assert model["metrics"] == {"onnx_max_abs_diff": 3e-6}
 
 
-def test_a_version_that_the_registry_does_not_know_is_told(champion, tmp_path: Path) -> None:
+def test_a_version_that_the_registry_does_not_know_is_told(champion: ModelVersion, tmp_path: Path) -> None:
     with PredictionLog(tmp_path) as log:
         for version in ("99", "custom"):
             log.record(answer(version))
@@ -56,8 +88,10 @@ def test_a_version_that_the_registry_does_not_know_is_told(champion, tmp_path: P
     assert "custom" in lineage(tmp_path, "qcustom")["model"]["fault"]
 
 
-def test_the_registry_follows_a_persons_rollback(champion, registry, tmp_path: Path, monkeypatch) -> None:
-    """A worse version 2 was promoted over version 1, which has a model card."""
+def test_the_registry_follows_a_persons_rollback(
+    champion: ModelVersion, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worse version was promoted over one that has a model card."""
     home = Path(os.environ["RENTALS_HOME"])
     worse = registry.register(champion.path, None, {"metaflow_run": "TrainFlow/worse"})
     registry.set_alias(CHAMPION, worse)
