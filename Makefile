@@ -22,7 +22,7 @@ FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
-  feast-ui bench-features bench-model bench-serving bench-drift fuzz test test-fast lint format clean
+  feast-ui control-room bench-features bench-model bench-serving bench-drift fuzz test test-fast lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,9 @@ catalogue: $(MAIN) ## every feature on one page: what it means, how well it is f
 
 feast-ui: $(MAIN) ## Feast's own user interface on the registry, until interrupted
 	@$(RUN) -m feature_repo.feast_ui
+
+control-room: setup ## one page for people: what serves, learns and drifts, and the buttons; until interrupted
+	@$(RUN) -m flows control-room
 
 bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rentals/bench/features.json
 	@$(RUN) -m feature_repo.benchmark --data "$(DATA)"

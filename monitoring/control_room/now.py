@@ -15,6 +15,9 @@ CHART = {"displayModeBar": False, "scrollZoom": False}
 MINUTES = 30
 """Of the chart of answers."""
 
+NEWEST = 6
+"""Rows that are shown without being asked for: a phone shows each of them as a list."""
+
 
 @st.fragment(run_every="3s")
 def verdict(api: ControlApi) -> None:
@@ -67,23 +70,20 @@ def decisions(api: ControlApi) -> None:
         state = api.read("/now")["serving"]
     except ProblemError:
         return
-    rows: Sequence[Mapping[str, Any]] = state["decisions"] if state else []
-    st.html(
-        table(
-            ["when (UTC)", "version", "beside", "decision", "share", "why"],
-            [
-                (
-                    moment(one["at"]),
-                    one["canary"],
-                    one["champion"],
-                    one["action"],
-                    f"{one['share']} %",
-                    "; ".join(one["reasons"]),
-                )
-                for one in rows
-            ],
-            "No version was rolled out yet: python flows/rollout.py run --version N",
-        )
+    _newest(
+        ["when (UTC)", "version", "beside", "decision", "share", "why"],
+        [
+            (
+                moment(one["at"]),
+                one["canary"],
+                one["champion"],
+                one["action"],
+                f"{one['share']} %",
+                "; ".join(one["reasons"]),
+            )
+            for one in (state["decisions"] if state else [])
+        ],
+        "No version was rolled out yet: `python flows/rollout.py run --version N`",
     )
 
 
@@ -100,23 +100,29 @@ def trainings(api: ControlApi) -> None:
     if state["running"]:
         may = "a training, or the rollout of its version, runs"
     st.html(banner("grey", f"Now: {may}"))
-    st.html(
-        table(
-            ["when (UTC)", "data until", "why", "outcome", "version", "in words"],
-            [
-                (
-                    moment(one["began_at"]),
-                    day(one["until"]),
-                    one["reason"],
-                    one["outcome"],
-                    one["version"],
-                    one["detail"] or None,
-                )
-                for one in state["trainings"]
-            ],
-            "The loop has trained nothing yet",
-        )
+    _newest(
+        ["when (UTC)", "data until", "why", "outcome", "version", "in words"],
+        [
+            (
+                moment(one["began_at"]),
+                day(one["until"]),
+                one["reason"],
+                one["outcome"],
+                one["version"],
+                one["detail"] or None,
+            )
+            for one in state["trainings"]
+        ],
+        "The loop has trained nothing yet",
     )
+
+
+def _newest(headers: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+    """Show the newest rows, and those before them when they are asked for."""
+    st.html(table(headers, rows[:NEWEST], empty))
+    if earlier := rows[NEWEST:]:
+        with st.expander(f"{len(earlier)} earlier ones"):
+            st.html(table(headers, earlier, ""))
 
 
 def _predictor(one: Mapping[str, Any], champion: str | None) -> str:
