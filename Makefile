@@ -24,7 +24,7 @@ FUZZ_EXAMPLES ?= 1000
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
-  test-fast lint format clean prometheus data-docs
+  test-fast lint format clean prometheus data-docs control-room
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -84,6 +84,9 @@ replay: setup ## policies of retraining on the last MONTHS=24 months of DATA=<fi
 
 prometheus: $(MAIN) ## a Prometheus with the alerts on what is served, until interrupted
 	@$(RUN) -m serving prometheus
+
+control-room: setup ## one page for people: what serves, learns and drifts, and the buttons; until interrupted
+	@$(RUN) -m flows control-room
 
 bench-features: $(MAIN) ## measure the features of DATA=<file>; figures in .rentals/bench/features.json
 	@$(RUN) -m feature_repo.benchmark --data "$(DATA)"

@@ -148,12 +148,17 @@ def exclusive(target: Path, wait: bool = False) -> Iterator[None]:
         LakeError: another one is writing it, and ``wait`` is not set.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(f".{target.name}.lock").open("w") as lock:
+    with lock_of(target).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise LakeError(f"another run is writing {target}: wait until it has ended") from error
         yield
+
+
+def lock_of(target: Path) -> Path:
+    """File that ``exclusive`` locks for ``target``."""
+    return target.with_name(f".{target.name}.lock")
 
 
 @contextmanager

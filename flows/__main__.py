@@ -36,6 +36,12 @@ def main() -> int:
     brake = commands.add_parser("retraining", help="the trainings that drift started; stop them")
     brake.add_argument("--stop", metavar="WHY", default="", help="let nothing train until --go")
     brake.add_argument("--go", action="store_true", help="take a stop back, and forgive what brought nothing")
+    again = commands.add_parser("retrain", help="train now, if nothing speaks against it")
+    again.add_argument("--why", required=True, help="the reason; it is kept with the training")
+    again.add_argument("--rollout", action="store_true", help="roll out what the gate lets through")
+    back = commands.add_parser("rollback", help="take the canary, or the last promotion, back by hand")
+    back.add_argument("--why", required=True, help="the reason; it is written into the log of decisions")
+    commands.add_parser("control-room", help="the page on which people watch and act, until Ctrl-C")
     bad = commands.add_parser("quarantine", help="validate quarantined rows again; land what is good now")
     bad.add_argument("--table", default="", help="users, rentals or ratings; all of them without it")
     bad.add_argument("--export", metavar="FILE", default="", help="write a table's rows as CSV, to be mended")
@@ -69,6 +75,17 @@ def main() -> int:
             _replay(arguments.data, arguments.months)
         elif arguments.command == "retraining":
             _retraining(arguments.stop, arguments.go)
+        elif arguments.command == "retrain":
+            _retrain(arguments.why, arguments.rollout)
+        elif arguments.command == "rollback":
+            from flows.deployment import roll_back
+
+            done, registry = roll_back(arguments.why)
+            print(f"{done.predictor} was taken back; {done.champion} answers all users; {registry}")
+        elif arguments.command == "control-room":
+            from flows.control.room import open_room
+
+            open_room()
         elif arguments.command == "quarantine":
             _quarantine(arguments.table, arguments.export, arguments.repaired)
         elif arguments.command == "data-docs":
@@ -114,6 +131,14 @@ def _quarantine(table: str, export: str, repaired: str) -> None:
     for name in [table] if table else quarantine_replay.REPAIRABLE:
         print(quarantine_replay.replay(settings, name, Path(repaired) if repaired else None))
     print("`make features` brings what has landed into the features")
+
+
+def _retrain(why: str, roll_out: bool) -> None:
+    from flows import retraining
+    from flows.control.training_state import until
+    from flows.settings import FlowSettings
+
+    print(retraining.attempt(f"by hand: {why}", until(FlowSettings()), roll_out).conclusion, flush=True)
 
 
 def _retraining(stop: str, go: bool) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from serving.components import RuntimeState
+    from serving.rollback import Rollback
     from serving.rollout import RolloutOutcome
 
 
@@ -64,3 +65,41 @@ def roll_out(version: int, steps: tuple[int, ...] | None = None, again: bool = F
     elif CHALLENGER in registry.get(version).aliases:
         registry.remove_alias(CHALLENGER)
     return outcome
+
+
+def roll_back(why: str, predictor: str | None = None) -> tuple["Rollback", str]:
+    """Take the canary, or else the last promotion, back; the registry's aliases follow the traffic.
+
+    Args:
+        why: a person's reason.
+        predictor: what the person means; something else is not taken back.
+
+    Returns:
+        What was taken back, and in words what the registry made of it.
+
+    Raises:
+        RollbackError: nothing was taken back.
+        ManifestError: the model that is to serve instead is gone or damaged.
+        NotAppliedError: it does not come up; what served before still does.
+    """
+    from flows.retraining import lost
+    from flows.settings import FlowSettings
+    from models.card import approval
+    from models.registry import CHALLENGER, CHAMPION, Registry, RegistryError
+    from serving.rollback import rollback
+    from serving.rollback_request import by_hand
+    from serving.settings import ServingSettings
+    from serving.triton import model_version
+
+    done, registry = rollback(ServingSettings(), why, predictor), Registry()
+    version, champion = int(model_version(done.predictor)), int(model_version(done.champion))
+    lost(version, by_hand(why), FlowSettings())
+    try:
+        if CHALLENGER in registry.get(version).aliases:
+            registry.remove_alias(CHALLENGER)
+        if CHAMPION not in registry.get(champion).aliases:
+            registry.promote(champion, approval(CHAMPION, "by hand", (why,)))
+    except RegistryError as error:
+        # The traffic comes first, and has moved.
+        return done, f"the registry still says otherwise: {error}"
+    return done, f"version {champion} is the registry's {CHAMPION}"

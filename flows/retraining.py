@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Retraining:
-    """One training that drift started, or a person's word."""
+    """One training that drift or a person started, or a person's word."""
 
     began_at: datetime
     until: pd.Timestamp
@@ -181,31 +181,36 @@ def fruitless(past: Sequence[Retraining]) -> int:
 
 
 def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Considered:
-    """Train on an alarm if nothing speaks against it, and roll out what the gate lets through if asked to.
+    """Train because the features ``drifted`` moved; for the rest see ``attempt``."""
+    return attempt(f"drift in {', '.join(drifted)}", until, roll_out)
+
+
+def attempt(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
+    """Train if nothing speaks against it, and roll out what the gate lets through if asked to.
 
     Args:
-        drifted: the features that moved; the reason of the training.
+        reason: why; it is kept with the training.
         until: day before which ratings count.
         roll_out: give the new version its traffic step by step.
 
     Raises:
         FlowFailedError: the training or the rollout failed; it is written down.
     """
-    settings, reason = FlowSettings(), f"drift in {', '.join(drifted)}"
+    settings = FlowSettings()
     log = log_of(settings)
     with ExitStack() as stack:
         try:
-            stack.enter_context(lake.exclusive(settings.home / "retraining"))
+            stack.enter_context(lake.exclusive(_claim(settings)))
         except lake.LakeError:
             return Considered(None, f"{reason}: another retraining is running")
         stack.callback(_tell, log, settings)
         _bury(log, settings)
-        waiting, stopped = _waiting(), _stopped(settings)
-        if waiting is not None and stopped is None:
+        waiting, why = waiting_version(), stopped(settings)
+        if waiting is not None and why is None:
             if not roll_out:
                 return Considered(None, f"{reason}, but version {waiting} waits for its rollout")
-            return Considered(waiting, f"{reason}: {_roll_out(waiting, log, settings)}")
-        if against := objection(until, log.read(), datetime.now(UTC), stopped, settings):
+            return Considered(waiting, f"{reason}: {_roll_out(waiting, settings)}")
+        if against := objection(until, log.read(), datetime.now(UTC), why, settings):
             return Considered(None, f"{reason}, but {against}")
         log.begin(until, reason)
         try:
@@ -221,19 +226,26 @@ def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Cons
         _end(log, settings, Outcome.REGISTERED, version, gate)
         conclusion = f"{reason}: trained version {version}, the gate {gate}"
         if roll_out:
-            conclusion += f"; {_roll_out(version, log, settings)}"
+            conclusion += f"; {_roll_out(version, settings)}"
         return Considered(version, conclusion, gate)
 
 
-def _roll_out(version: int, log: RetrainingLog, settings: FlowSettings) -> str:
+def _roll_out(version: int, settings: FlowSettings) -> str:
     """Give a version its traffic step by step, and return how that ended."""
     outcome = start("rollout", version=version).data.outcome
     why = "; ".join(outcome.reasons)
-    past = log.read()
-    # One that was trained by hand is no step of the loop.
-    if not outcome.promoted and past and past[-1].version == version:
-        _end(log, settings, Outcome.ROLLED_BACK, version, why)
+    if not outcome.promoted:
+        lost(version, why, settings)
     return f"version {version} was {'promoted' if outcome.promoted else 'rolled back'}: {why}"
+
+
+def lost(version: int, why: str, settings: FlowSettings) -> None:
+    """Write down that a version has lost its traffic again, if the last training has brought it."""
+    log = log_of(settings)
+    past = log.read()
+    # One that was trained by hand is no step of the loop; whoever is told twice writes once.
+    if past and past[-1].version == version and past[-1].outcome is Outcome.REGISTERED:
+        _end(log, settings, Outcome.ROLLED_BACK, version, why)
 
 
 def _end(
@@ -247,6 +259,18 @@ def _end(
             "Nothing trains any more until `python -m flows retraining --go`.",
             settings.alert_url,
         )
+
+
+def is_running(settings: FlowSettings) -> bool:
+    """Whether a training, or the rollout of its version, runs in whatever process of this machine."""
+    from serving.processes import is_locked
+
+    return is_locked(lake.lock_of(_claim(settings)))
+
+
+def _claim(settings: FlowSettings) -> Path:
+    """What whoever trains holds meanwhile."""
+    return settings.home / "retraining"
 
 
 def _bury(log: RetrainingLog, settings: FlowSettings) -> None:
@@ -271,15 +295,16 @@ def stop(settings: FlowSettings, why: str) -> None:
     _tell(log_of(settings), settings)
 
 
-def go(settings: FlowSettings) -> None:
+def go(settings: FlowSettings, why: str = "") -> None:
     """Take a stop back, and forgive the trainings that brought nothing."""
     stop_file(settings).unlink(missing_ok=True)
+    reason = f"by hand: {why}" if why else "by hand"
     log = log_of(settings)
-    log.begin(pd.Timestamp.now(tz="UTC").normalize(), "by hand", Outcome.FORGIVEN)
+    log.begin(pd.Timestamp.now(tz="UTC").normalize(), reason, Outcome.FORGIVEN)
     _tell(log, settings)
 
 
-def _waiting() -> int | None:
+def waiting_version() -> int | None:
     """The version that was let through and has not had its traffic yet."""
     from models.registry import CHALLENGER, Registry
 
@@ -287,7 +312,8 @@ def _waiting() -> int | None:
     return challenger.version if challenger else None
 
 
-def _stopped(settings: FlowSettings) -> str | None:
+def stopped(settings: FlowSettings) -> str | None:
+    """Why a person has stopped all training, None where nobody has."""
     try:
         return stop_file(settings).read_text().strip() or "no reason given"
     except FileNotFoundError:

@@ -34,5 +34,11 @@ class FlowSettings(BaseSettings):
     retrain_patience: int = Field(3, ge=1)
     """Trainings in a row without a new version after which a person is called and nothing trains any more."""
 
+    control_port: int = Field(0, ge=0, le=65535)
+    """Port of the control API; 0 takes a free one."""
+
+    control_room_port: int = Field(0, ge=0, le=65535)
+    """Port of the control room's page; 0 takes a free one."""
+
     alert_url: str = ""
     """Webhook that is told when a person is needed (JSON with the key ``text``); else standard error."""

@@ -49,14 +49,15 @@ def read(schema: pa.Schema, folder: Path, since: datetime | None) -> pa.Table:
     """
     if since is not None and since.tzinfo is None:
         raise ValueError("'since' has no time zone; pass datetime.now(UTC) or another aware time")
-    tables = [_read_file(path) for path in _files(folder, since)]
+    tables = [_read_file(path) for path in files(folder, since)]
     table = pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
     if since is not None:
         table = table.filter(pc.field("timestamp") >= pa.scalar(since, schema.field("timestamp").type))
     return table.sort_by("timestamp")
 
 
-def _files(folder: Path, since: datetime | None) -> Iterator[Path]:
+def files(folder: Path, since: datetime | None) -> Iterator[Path]:
+    """Return the files that may hold rows at or after ``since`` (aware), oldest first."""
     first = since.astimezone(UTC) if since else None
     for day in sorted(folder.glob("????-??-??")):
         if first and day.name < f"{first:%Y-%m-%d}":

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +54,15 @@ def count(folder: Path) -> dict[str, int]:
     for path in _batches(folder):
         rows[path.parent.name] = rows.get(path.parent.name, 0) + pq.read_metadata(path).num_rows
     return rows
+
+
+def reasons(folder: Path) -> dict[str, dict[str, int]]:
+    """Return table -> reason -> rows, the most frequent reason first."""
+    found: dict[str, Counter[str]] = {}
+    for path in _batches(folder):
+        counted = pq.read_table(path, columns=["reason"])["reason"].to_pylist()
+        found.setdefault(path.parent.name, Counter()).update(counted)
+    return {table: dict(counted.most_common()) for table, counted in found.items()}
 
 
 def read(folder: Path, table: str) -> pd.DataFrame:

@@ -64,6 +64,9 @@ class MonitoringSettings(BaseSettings):
     log_interval_seconds: float = Field(default=0.25, gt=0)
     """Least time between two files of the prediction log: fresh enough for a canary, few enough files."""
 
+    control_url: str = "http://127.0.0.1:20000"
+    """Address of the control API, from which the control room's page has all that it shows."""
+
     skew_threshold: float = Field(default=0.001, ge=0, lt=1)
     """Share of the served values of any one feature that may differ from the recomputed ones. Both come from
     one history, so that all should be equal; one in a thousand is left for requests which were answered

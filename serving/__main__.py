@@ -19,6 +19,7 @@ from serving.feedback_server import FeedbackInstallationError
 from serving.gateway import GatewayError
 from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
+from serving.rollback import RollbackError, rollback
 from serving.rollout import RolloutError, rollout
 from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 from serving.status import status
@@ -36,6 +37,7 @@ EXPECTED = (
     GatewayError,
     PortTakenError,
     prometheus.PrometheusInstallationError,
+    RollbackError,
     RolloutError,
     StateError,
     SupervisionError,
@@ -63,6 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     roll.add_argument("--model", help="name of the model; RENTALS_MODEL_NAME by default")
     roll.add_argument("--steps", type=_steps, help="such as 5,25,100; RENTALS_ROLLOUT_STEPS by default")
     roll.add_argument("--again", action="store_true", help="try a version that was rolled back before")
+    back = commands.add_parser("rollback", help="take the canary, or the last promotion, back by hand")
+    back.add_argument("--why", required=True, help="the reason; it is written into the log of decisions")
     test = commands.add_parser("experiment", help="the predictors of the manifest beside each other, as JSON")
     test.add_argument("--since", type=_time, required=True, help="such as 2026-05-01T12:00, in UTC")
     other = commands.add_parser("core2", help="the same for Seldon Core 2: Server, Models and Experiments")
@@ -96,6 +100,9 @@ def _run(options: argparse.Namespace, settings: ServingSettings) -> int:
         outcome = rollout(options.version, settings, options.steps, again=options.again)
         sys.stdout.write(json.dumps(asdict(outcome), indent=2) + "\n")
         return 0 if outcome.promoted else TAKEN_BACK
+    elif options.command == "rollback":
+        done = rollback(settings, options.why)
+        sys.stdout.write(f"{done.predictor} was taken back; {done.champion} answers all users\n")
     elif options.command == "key":
         sys.stdout.write(f"{api_keys.create(settings.api_keys)}\n")
     elif options.command == "prometheus":

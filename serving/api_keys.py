@@ -25,15 +25,17 @@ def create(path: Path) -> str:
 
 
 class ApiKeys(HTTPBearer):
-    """FastAPI dependency that lets a request pass with a key of the file, or where there is no file.
+    """FastAPI dependency that lets a request pass with a key of the file.
+
+    Where there is no file, it lets everybody pass, or nobody if a key is required.
 
     The file is read at each request: a key counts from the moment it is added, and no longer than its line is
     there. An empty file lets nobody pass.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, required: bool = False) -> None:
         super().__init__(auto_error=False, description="A key of `python -m serving key`, once there is one.")
-        self._path = path
+        self._path, self._required = path, required
 
     async def __call__(self, request: Request) -> None:  # type: ignore[override]
         """Refuse the request unless it brings a key.
@@ -44,7 +46,9 @@ class ApiKeys(HTTPBearer):
         try:
             hashes = self._path.read_bytes().split()
         except FileNotFoundError:
-            return
+            if not self._required:
+                return
+            hashes = []
         given = await super().__call__(request)
         offered = _hash(given.credentials).encode() if given else b""
         # Every hash is compared in full: the time tells neither how much of one is right nor which.

@@ -1,4 +1,4 @@
-"""Processes of the local runtime, found by a mark in their environment even when their parent is gone."""
+"""Processes of the local runtime, found by a mark in their environment, and those that hold a lock."""
 
 import os
 import signal
@@ -31,6 +31,17 @@ def find_marked(home: Path) -> set[int]:
         except OSError:
             continue
     return found
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the file by ``flock``; looking takes no lock, which would be in others' way."""
+    try:
+        wanted = str(path.stat().st_ino)
+    except FileNotFoundError:
+        return False
+    # Such as "1: FLOCK  ADVISORY  WRITE 10907 fe:00:2147918 0 EOF"; who waits has an arrow in between.
+    locks = (line.split() for line in Path("/proc/locks").read_text().splitlines())
+    return any(one[1] == "FLOCK" and one[5].rpartition(":")[2] == wanted for one in locks)
 
 
 def end_marked(home: Path, seconds: float) -> None:

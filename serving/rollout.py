@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 from monitoring.batch_metrics import publish
 from monitoring.settings import MonitoringSettings
@@ -17,6 +18,7 @@ from serving.backend import Backend, ChangedByOthersError, LocalBackend, NotAppl
 from serving.decision import Decision, Verdict, decide
 from serving.decision_log import Action, DecisionLog, LoggedDecision
 from serving.kubernetes import KubernetesBackend
+from serving.rollback_request import asked, withdraw
 from serving.rollout_metrics import rollout_metrics
 from serving.seldon import FULL_TRAFFIC, SeldonDeployment
 from serving.settings import DecisionThresholds, ServingSettings
@@ -25,6 +27,10 @@ from serving.triton import predictor_name
 
 class RolloutError(RuntimeError):
     """A rollout cannot begin; the message names the remedy. Nothing was changed."""
+
+
+class RolloutRunningError(RolloutError):
+    """Another rollout is running."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,10 @@ def rollout(
 ) -> RolloutOutcome:
     """Roll a version of the model out and return how that ended.
 
-    The first predictor of the applied manifest is the champion. Ctrl-C and SIGTERM take the canary back. A
-    rollout that was killed goes on where it was, by its last decision, when the same version is rolled out
-    again; another version takes the place of a canary that was left behind.
+    The first predictor of the applied manifest is the champion. Ctrl-C, SIGTERM and a person's word
+    (``serving.rollback``) take the canary back. A rollout that was killed goes on where it was, by its last
+    decision, when the same version is rolled out again; another version takes the place of a canary that was
+    left behind.
 
     Args:
         version: its model repository is where the backend finds it (``serving.triton.write_repository``).
@@ -84,7 +91,9 @@ def rollout(
     steps = settings.rollout_steps if steps is None else steps
     _check_steps(steps)
     backend = backend or backend_of(settings)
-    with _exclusive(settings), _interruptible():
+    with exclusive(settings), _interruptible():
+        # A person who asked for the end of an earlier one, and was killed, does not mean this one.
+        withdraw(settings)
         return _Rollout(
             predictor_name(version),
             settings,
@@ -208,7 +217,8 @@ class _Rollout:
         while True:
             late = time.monotonic() > deadline
             champion, canary = arms(*names, since)
-            decision = decide(champion, canary, self._thresholds)
+            by_hand = asked(self._settings, self._canary)
+            decision = by_hand or decide(champion, canary, self._thresholds)
             if late and decision.verdict is Verdict.HOLD:
                 why = f"not proven within {self._settings.rollout_seconds:g} s: {'; '.join(decision.reasons)}"
                 decision = replace(decision, reasons=[why])
@@ -303,12 +313,22 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
+def lock_path(settings: ServingSettings) -> Path:
+    """File that a rollout holds by ``flock`` while it runs."""
+    return settings.run / "rollout.lock"
+
+
 @contextmanager
-def _exclusive(settings: ServingSettings) -> Iterator[None]:
+def exclusive(settings: ServingSettings) -> Iterator[None]:
+    """Let no other process change who gets which share meanwhile.
+
+    Raises:
+        RolloutRunningError: another one does.
+    """
     settings.run.mkdir(parents=True, exist_ok=True)
-    with (settings.run / "rollout.lock").open("w") as lock:
+    with lock_path(settings).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RolloutError("another rollout is running: wait until it has ended") from error
+            raise RolloutRunningError("another rollout is running: wait until it has ended") from error
         yield

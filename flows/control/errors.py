@@ -1,0 +1,63 @@
+"""Which errors the control API answers in their own words, as problems after RFC 9457."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from feature_repo.lake import LakeError
+from models.registry import RegistryError
+from monitoring.log_files import LogFileError
+from serving import problems
+from serving.backend import ChangedByOthersError, NotAppliedError
+from serving.components import StateError
+from serving.gateway import GatewayError
+from serving.kubernetes import ClusterError
+from serving.manifest import ManifestError
+from serving.rollback import RollbackError
+from serving.runtime import RuntimeFailure
+from serving.supervision import SupervisionError
+
+
+class NothingThereError(LookupError):
+    """What was asked for is not there; the message names the remedy."""
+
+
+class RefusedError(RuntimeError):
+    """Something speaks against what a person wants; the message says what."""
+
+
+class ReportError(RuntimeError):
+    """A report cannot be read; the message names the remedy."""
+
+
+STATUSES: dict[type[Exception], HTTPStatus] = {
+    NothingThereError: HTTPStatus.NOT_FOUND,
+    RefusedError: HTTPStatus.CONFLICT,
+    RollbackError: HTTPStatus.CONFLICT,
+    ChangedByOthersError: HTTPStatus.CONFLICT,
+    ClusterError: HTTPStatus.SERVICE_UNAVAILABLE,
+    GatewayError: HTTPStatus.SERVICE_UNAVAILABLE,
+    LakeError: HTTPStatus.SERVICE_UNAVAILABLE,
+    LogFileError: HTTPStatus.SERVICE_UNAVAILABLE,
+    ManifestError: HTTPStatus.SERVICE_UNAVAILABLE,
+    NotAppliedError: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReportError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RegistryError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RuntimeFailure: HTTPStatus.SERVICE_UNAVAILABLE,
+    StateError: HTTPStatus.SERVICE_UNAVAILABLE,
+    SupervisionError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""Errors whose message tells a person what to do, and the status of the answer."""
+
+
+def install(app: FastAPI) -> None:
+    """Have the application answer these errors, and all others as the API of the recommendations does."""
+    problems.install(app)
+    for kind in STATUSES:
+        app.add_exception_handler(kind, _told)
+
+
+async def _told(request: Request, error: Exception) -> JSONResponse:
+    status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    return problems.problem(request, status, str(error))
