@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 SINCE ?=
 EVIDENTLY ?=
+DRY_RUN ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
 export ORT_DISABLE_TELEMETRY := 1
@@ -21,7 +22,7 @@ API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(
 FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew catalogue \
+.PHONY: help setup demo up down status stream features train search precompute monitor deploy-flows replay-quarantine skew catalogue \
   feast-ui bench-features bench-model bench-serving bench-drift fuzz test test-fast lint format clean
 
 help: ## list the targets
@@ -58,6 +59,9 @@ search: setup ## search hyperparameters on days before the tests; the settings t
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
 	@$(RUN) -m flows run monitor
+
+deploy-flows: $(MAIN) ## every flow to Argo Workflows; DRY_RUN=1 only writes the resources to .rentals/argo
+	@$(RUN) -m flows deploy $(if $(DRY_RUN),--dry-run)
 
 replay-quarantine: $(MAIN) ## validate quarantined rows again, after a fix, and land what is good now
 	@$(RUN) -m flows quarantine
