@@ -50,7 +50,7 @@ class Deployment:
 
 DEPLOYMENTS = (
     Deployment("features"),
-    Deployment("train"),
+    Deployment("train", variables={"RENTALS_CLUSTER_TRAIN_ON": "features"}),
     Deployment("train", "trainflow-on-drift", {"RENTALS_CLUSTER_TRAIN_ON": "drift"}),
     Deployment("rollout"),
     Deployment("monitor"),
