@@ -115,12 +115,11 @@ def _create(deployment: Deployment, variables: Mapping[str, str]) -> str:
             *("argo-workflows", *name, "create"),
         ],
         env={**os.environ, "METAFLOW_DEFAULT_DATASTORE": "s3", **variables, **deployment.variables},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise DeployError(
-            f"flows/{deployment.flow}.py was not deployed: {(done.stderr or done.stdout).strip()}"
-        )
+        raise DeployError(f"flows/{deployment.flow}.py was not deployed: {done.stdout.strip()}")
     return done.stdout
