@@ -4,6 +4,7 @@ DATA ?=
 SINCE ?=
 MONTHS ?= 24
 EVIDENTLY ?=
+DRY_RUN ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
 export ORT_DISABLE_TELEMETRY := 1
@@ -24,7 +25,7 @@ FUZZ_EXAMPLES ?= 1000
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
-  test-fast lint format clean prometheus data-docs control-room
+  test-fast lint format clean prometheus data-docs control-room deploy-flows
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +64,9 @@ search: setup ## search hyperparameters on days before the tests; the settings t
 
 monitor: setup ## compare new ratings with the champion's training data; drift starts the training
 	@$(RUN) -m flows run monitor
+
+deploy-flows: $(MAIN) ## every flow to Argo Workflows; DRY_RUN=1 only writes the resources to .rentals/argo
+	@$(RUN) -m flows deploy $(if $(DRY_RUN),--dry-run)
 
 replay-quarantine: $(MAIN) ## validate quarantined rows again, after a fix, and land what is good now
 	@$(RUN) -m flows quarantine

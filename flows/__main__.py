@@ -4,10 +4,10 @@ import argparse
 import sys
 import traceback
 
+from flows.settings import ROOMS
+
 CANNOT_TELL = 2
 """Exit status of `skew` when nothing could be compared: 1 says that there is a skew."""
-
-ROOMS = ("feature_repo", "models", "serving", "monitoring", "flows")
 
 
 def main() -> int:
@@ -19,6 +19,8 @@ def main() -> int:
     run = commands.add_parser("run", help="one flow, such as: run train until=2016-01-01")
     run.add_argument("flow", choices=("features", "train", "refresh", "search", "precompute", "monitor"))
     run.add_argument("parameters", nargs="*", type=_parameter, metavar="NAME=VALUE")
+    deploy = commands.add_parser("deploy", help="every flow to Argo Workflows (docs/argo.md)")
+    deploy.add_argument("--dry-run", action="store_true", help="only write what would be sent")
     up = commands.add_parser("up", help="serve a version with all the traffic, without training")
     up.add_argument("--version", type=int, help="registered version; the last champion without it")
     skew = commands.add_parser("skew", help="served features beside recomputed ones; 1: skew, 2: cannot tell")
@@ -58,6 +60,8 @@ def main() -> int:
 
             # Said by the flow too, but Metaflow's own lines come after it.
             print(f"\n{start(arguments.flow, **dict(arguments.parameters)).data.conclusion}")
+        elif arguments.command == "deploy":
+            _deploy(arguments.dry_run)
         elif arguments.command == "bench-model":
             from flows.model_benchmark import SPLIT, benchmark
             from flows.parameters import day
@@ -111,6 +115,16 @@ def _parameter(text: str) -> tuple[str, str]:
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _deploy(dry_run: bool) -> None:
+    from flows import argo
+
+    if dry_run:
+        folder = argo.dry_run()
+        print(f"{len(list(folder.iterdir()))} resources are in {folder}; nothing was deployed")
+    else:
+        argo.deploy()
 
 
 def _quarantine(table: str, export: str, repaired: str) -> None:

@@ -1,9 +1,14 @@
 """Ratings into features: `python flows/features.py run --data FILE --until YYYY-MM-DD`."""
 
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
-from metaflow import FlowSpec, Parameter, card, current, retry, step
+from metaflow import FlowSpec, Parameter, card, current, resources, retry, step
+
+from flows.cluster import pod, pods, scheduled
+from flows.settings import ClusterSettings
 
 
+@pods
+@scheduled(ClusterSettings().features_cron)
 class FeaturesFlow(FlowSpec):
     """Land a period of ratings and bring its features online.
 
@@ -23,6 +28,7 @@ class FeaturesFlow(FlowSpec):
     )
     until = Parameter("until", default="", help="day before which ratings arrive; empty for all there is")
 
+    @resources(cpu=2, memory=8192)
     @step
     def start(self):
         """Ingest."""
@@ -41,7 +47,9 @@ class FeaturesFlow(FlowSpec):
             print("no --data: the features of what the lake holds are computed")
         self.next(self.compute)
 
+    @pod(hours=6)
     @card(type="blank")
+    @resources(cpu=4, memory=16384)
     @retry(times=1)
     @step
     def compute(self):
@@ -61,6 +69,7 @@ class FeaturesFlow(FlowSpec):
         current.card.extend(features_card(self.quality, self.ingested, last_batches(settings, BATCHES_SHOWN)))
         self.next(self.materialize)
 
+    @resources(cpu=4, memory=16384)
     @retry(times=1)
     @step
     def materialize(self):

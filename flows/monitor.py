@@ -1,9 +1,14 @@
 """Is the champion still right: `python flows/monitor.py run [--until YYYY-MM-DD]`."""
 
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
-from metaflow import FlowSpec, Parameter, card, current, step
+from metaflow import FlowSpec, Parameter, card, current, resources, step
+
+from flows.cluster import pod, pods, scheduled
+from flows.settings import ClusterSettings
 
 
+@pods
+@scheduled(ClusterSettings().monitor_cron)
 class MonitorFlow(FlowSpec):
     """Compare what came after the champion's training with what it was trained on.
 
@@ -18,6 +23,7 @@ class MonitorFlow(FlowSpec):
     )
 
     @card(type="blank")
+    @resources(cpu=2, memory=8192)
     @step
     def start(self):
         """Compare the periods."""
@@ -45,6 +51,7 @@ class MonitorFlow(FlowSpec):
         current.card.extend(drift_card(self.report, str(compared), chart))
         self.next(self.act)
 
+    @pod(again=False)
     @step
     def act(self):
         """Start the training where something moved."""

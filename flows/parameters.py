@@ -8,6 +8,9 @@ import pandas as pd
 CHAMPION, BASELINES = "champion", "baselines"
 """What a trained model can be compared with."""
 
+BY_HAND = "by hand"
+"""Why a flow runs that nothing but a person has started."""
+
 SCRATCH = "scratch"
 """What a training can begin from, if not from the champion."""
 

@@ -3,7 +3,12 @@
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
 from metaflow import FlowSpec, Parameter, resources, retry, step
 
+from flows.cluster import pod, pods, scheduled
+from flows.settings import ClusterSettings
 
+
+@pods
+@scheduled(ClusterSettings().precompute_cron)
 class PrecomputeFlow(FlowSpec):
     """Recommend to every user ahead of the requests.
 
@@ -14,6 +19,7 @@ class PrecomputeFlow(FlowSpec):
 
     version = Parameter("version", type=int, default=0, help="registered version; 0 for the champion")
 
+    @resources(cpu=4, memory=16384)
     @step
     def start(self):
         """Read the users."""
@@ -24,6 +30,7 @@ class PrecomputeFlow(FlowSpec):
         print(f"{len(self.users):,} users")
         self.next(self.write)
 
+    @pod(hours=6)
     @resources(cpu=2, memory=4096)
     @retry(times=1)
     @step

@@ -10,17 +10,25 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from feature_repo import lake
 from flows import metrics
 from flows.alert import alert
+from flows.events import on_argo, publish_drift
 from flows.runs import FlowFailedError, start
 from flows.settings import FlowSettings
+
+if TYPE_CHECKING:
+    from serving.rollout import RolloutOutcome
+
+LONGEST_TRAINING = timedelta(days=4)
+"""After it a training on Argo that has not ended is taken for dead: all attempts of its steps end before."""
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS retrainings (
@@ -188,6 +196,9 @@ def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Cons
 def attempt(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
     """Train if nothing speaks against it, and roll out what the gate lets through if asked to.
 
+    On Argo nobody waits: an event starts the training, whose end starts the rollout; both write down how they
+    ended.
+
     Args:
         reason: why; it is kept with the training.
         until: day before which ratings count.
@@ -203,17 +214,22 @@ def attempt(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
             stack.enter_context(lake.exclusive(_claim(settings)))
         except lake.LakeError:
             return Considered(None, f"{reason}: another retraining is running")
+        if _runs_on_argo(log):
+            return Considered(None, f"{reason}: another retraining is running")
         stack.callback(_tell, log, settings)
         _bury(log, settings)
         waiting, why = waiting_version(), stopped(settings)
         if waiting is not None and why is None:
-            if not roll_out:
+            if not roll_out or on_argo():
                 return Considered(None, f"{reason}, but version {waiting} waits for its rollout")
             return Considered(waiting, f"{reason}: {_roll_out(waiting, settings)}")
         if against := objection(until, log.read(), datetime.now(UTC), why, settings):
             return Considered(None, f"{reason}, but {against}")
         log.begin(until, reason)
         try:
+            if on_argo():
+                publish_drift(until, reason)
+                return Considered(None, f"{reason}: the training was started", "it has not ended yet")
             trained = start("train", until=f"{until:%Y-%m-%d}", reason=reason).data
         except FlowFailedError as error:
             _end(log, settings, Outcome.FAILED, None, str(error))
@@ -228,6 +244,30 @@ def attempt(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
         if roll_out:
             conclusion += f"; {_roll_out(version, settings)}"
         return Considered(version, conclusion, gate)
+
+
+def trained_on_argo(until: str, reason: str, version: int | None, gate: str) -> None:
+    """Write how a training ended that drift has started on Argo; elsewhere whoever started it does.
+
+    Args:
+        until: day before which ratings counted.
+        reason: why it ran, as the event told.
+        version: None where the gate refused.
+        gate: the decision in words.
+    """
+    settings = FlowSettings()
+    log = log_of(settings)
+    past = log.read()
+    if not on_argo() or not past or past[-1].outcome is not Outcome.RUNNING:
+        return
+    if (f"{past[-1].until:%Y-%m-%d}", past[-1].reason) == (until, reason):
+        _end(log, settings, Outcome.REGISTERED if version else Outcome.REFUSED, version, gate)
+
+
+def rolled_out_on_argo(version: int, outcome: "RolloutOutcome") -> None:
+    """Write that a version of the loop lost its traffic on Argo; elsewhere whoever rolled it out does."""
+    if on_argo() and not outcome.promoted:
+        lost(version, "; ".join(outcome.reasons), FlowSettings())
 
 
 def _roll_out(version: int, settings: FlowSettings) -> str:
@@ -271,6 +311,13 @@ def is_running(settings: FlowSettings) -> bool:
 def _claim(settings: FlowSettings) -> Path:
     """What whoever trains holds meanwhile."""
     return settings.home / "retraining"
+
+
+def _runs_on_argo(log: RetrainingLog) -> bool:
+    """Whether a training runs of which this process knows by the log alone."""
+    past = log.read()
+    recent = past and datetime.now(UTC) - past[-1].began_at < LONGEST_TRAINING
+    return on_argo() and bool(recent) and past[-1].outcome is Outcome.RUNNING
 
 
 def _bury(log: RetrainingLog, settings: FlowSettings) -> None:

@@ -3,6 +3,9 @@
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
 from metaflow import FlowSpec, Parameter, card, catch, current, environment, resources, retry, step
 
+from flows.cluster import pod, pods, scheduled
+from flows.settings import ClusterSettings
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Trials run side by side: one that took every core would slow the others down more than it gained."""
 
@@ -10,9 +13,12 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 def trial(function):
     """A step that trains once, on one core; it is tried a second time when it fails."""
     attempts = retry(times=1, minutes_between_retries=0)
-    return environment(vars=ONE_THREAD)(resources(cpu=1, memory=6144)(attempts(step(function))))
+    placed = pod(hours=12)(resources(cpu=1, memory=6144)(attempts(step(function))))
+    return environment(vars=ONE_THREAD)(placed)
 
 
+@pods
+@scheduled(ClusterSettings().search_cron)
 class SearchFlow(FlowSpec):
     """Search hyperparameters on days before the tests: three rounds of trials, each of fewer and longer ones.
 
@@ -32,6 +38,7 @@ class SearchFlow(FlowSpec):
     trials = Parameter("trials", default=12, help="trials of the first round")
     seed = Parameter("seed", default=7, help="seed of what is proposed")
 
+    @resources(cpu=4, memory=16384)
     @step
     def start(self):
         """Build the training set and propose the first round."""

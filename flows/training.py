@@ -1,8 +1,6 @@
 """What the training flow composes: the training set from Feast, its split, and the registered version."""
 
 import json
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +18,9 @@ from feature_repo.names import (
 )
 from feature_repo.settings import FeatureSettings
 from feature_repo.views import size_label
+from flows.commit import git_commit
 from flows.parameters import SCRATCH
-from flows.settings import CHECKOUT, FlowSettings
+from flows.settings import FlowSettings
 from models.columns import Columns, Context
 
 if TYPE_CHECKING:
@@ -234,7 +233,7 @@ def _lineage(data: TrainingSet, gated: "Gated") -> dict[str, Any]:
         "dataset": lake.dataset_of(FeatureSettings().lake),
         "dataset_hash": data.snapshot_hash,
         "feature_service": FEATURE_SERVICE,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "onnx_max_abs_diff": gated.decision.onnx_max_abs_diff,
         "fp16_max_score_diff": gated.half["score"],
         "fp16_max_rating_diff": gated.half["rating"],
@@ -244,18 +243,3 @@ def _lineage(data: TrainingSet, gated: "Gated") -> dict[str, Any]:
         "trained_until": f"{data.until:%Y-%m-%d}",
         "gate": "passed" if gated.decision.passed else "refused",
     }
-
-
-def _git_commit() -> str:
-    """The commit of the code, marked where files were changed since."""
-    if not (CHECKOUT / ".git").exists() or not shutil.which("git"):
-        return "not under git"
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False
-        ).stdout.strip()
-
-    return git("rev-parse", "HEAD") + (
-        "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
-    )

@@ -1,11 +1,23 @@
-"""A small market with the features of the service, a model of it, and a registry with that as champion."""
+"""A small market with the features of the service, a model of it, and a registry with that as champion.
+
+Also what flows run in as processes: a home with features of the generator, and an S3 server.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from flows import stand_ins
 from flows.gating import gate
 from flows.parameters import CHAMPION
+from flows.settings import CHECKOUT
 from flows.training import TrainingSet, feature_columns, publish, split
 from models.card import approval
 from models.evaluate import evaluate
@@ -99,3 +111,56 @@ def champion(registry, good, data, evaluation):
     found = registry.get(version)
     registry.promote(version, BY_HAND)
     return found
+
+
+Command = Callable[..., str]
+"""Runs Python with arguments and settings, and returns what it printed on both of its outputs."""
+
+
+@pytest.fixture(scope="session")
+def python() -> Command:
+    def run(*arguments: str, fails: bool = False, **settings: str) -> str:
+        # Metaflow's settings of this process point to another home.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("METAFLOW_")}
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            env={**inherited, "PYTHONPATH": str(CHECKOUT), **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) is fails, done.stdout[-5000:]
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The variables by which Metaflow and boto3 find an S3 server of this machine."""
+    with stand_ins.s3() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def bucket(s3: dict[str, str]) -> Any:
+    """The server's bucket, as boto3 sees it."""
+    import boto3
+
+    return boto3.resource(
+        "s3",
+        endpoint_url=s3["METAFLOW_S3_ENDPOINT_URL"],
+        region_name=s3["AWS_DEFAULT_REGION"],
+        aws_access_key_id=s3["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=s3["AWS_SECRET_ACCESS_KEY"],
+    ).Bucket(stand_ins.BUCKET)
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory: pytest.TempPathFactory, python: Command) -> Path:
+    """A home with the features of the generator's first months."""
+    home = tmp_path_factory.mktemp("small") / "home"
+    features = str(CHECKOUT / "flows" / "features.py")
+    python(features, "run", "--until", "2021-08-01", RENTALS_HOME=str(home))
+    return home

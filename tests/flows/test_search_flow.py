@@ -1,12 +1,8 @@
 """The search flow: its windows, what it recommends, and one small search by Metaflow."""
 
 import base64
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -173,32 +169,18 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_search_on_the_generator_survives_a_trial_that_fails(tmp_path):
+def test_a_search_on_the_generator_survives_a_trial_that_fails(tmp_path, small_home, python):
     from mlflow import MlflowClient
 
     from models.settings import ModelSettings
     from models.trial_log import EXPERIMENT
 
-    home = tmp_path / "home"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("METAFLOW_")}
+    home = small_home
     settings = {"RENTALS_HOME": str(home), "RENTALS_EPOCHS": "2", "RENTALS_TEST_DAYS": "30"}
-    checkout = Path(__file__).resolve().parents[2]
     flow = tmp_path / "search.py"
     flow.write_text(BROKEN)
 
-    def command(*arguments: str) -> str:
-        answer = subprocess.run(
-            [sys.executable, *arguments],
-            env=inherited | settings | {"PYTHONPATH": str(checkout)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert answer.returncode == 0, answer.stdout[-5000:] + answer.stderr[-5000:]
-        return answer.stdout
-
-    command(str(checkout / "flows" / "features.py"), "run", "--until", "2021-08-01")
-    said = command(str(flow), "run", "--trials", "4", "--run-id-file", str(tmp_path / "run"))
+    said = python(str(flow), "run", "--trials", "4", "--run-id-file", str(tmp_path / "run"), **settings)
     run = (tmp_path / "run").read_text()
     assert "ranking 2, rating 2: builtins.MemoryError: broken on purpose" in said
 
@@ -218,7 +200,7 @@ def test_a_search_on_the_generator_survives_a_trial_that_fails(tmp_path):
     assert set(states) == {"failed", "pruned", "complete", None}
 
     page = tmp_path / "card.html"
-    command(str(flow), "card", "get", f"{run}/judge", str(page))
+    python(str(flow), "card", "get", f"{run}/judge", str(page), **settings)
     (data,) = re.findall(r'__MF_DATA__\["[^"]+"\] = "([^"]+)"', page.read_text())
     shown = base64.b64decode(data).decode()
     assert all(text in shown for text in ("broken on purpose", "Budget spent", "the best so far", lines[-1]))
