@@ -41,6 +41,8 @@ def performance(rows: Rows) -> go.Figure:
     figure = go.Figure()
     frame = pd.DataFrame(rows)
     frame["period_start"] = pd.to_datetime(frame["period_start"])
+    # What could not be computed comes as null.
+    frame[["value", "lower", "upper"]] = frame[["value", "lower", "upper"]].astype(float)
     for colour, (name, version) in zip(_colours(), frame.groupby("model_version"), strict=False):
         for estimated, part in version.sort_values("period_start").groupby("estimated"):
             figure.add_scatter(

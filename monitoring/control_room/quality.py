@@ -64,7 +64,9 @@ def drift(api: ControlApi) -> None:
     st.html(banner("amber" if moved else "green", line, f"compared {moment(report['at'])} UTC"))
     rows = f"{report['reference_rows']:,} rows before, {report['current_rows']:,} since"
     st.html(f'<p class="empty">{text(report.get("periods", ""))} ({rows})</p>')
-    ordered = sorted(report["features"], key=lambda one: (not one["drifted"], -one["effects"].get("psi", 0)))
+    ordered = sorted(
+        report["features"], key=lambda one: (not one["drifted"], -(one["effects"].get("psi") or 0))
+    )
     st.html(
         table(
             ["feature", "verdict", "PSI", "adjusted p", "since", "in words"],
@@ -90,12 +92,12 @@ def _place(metric: str) -> tuple[int, str]:
 
 
 def _feature(one: Mapping[str, Any]) -> tuple[object, ...]:
-    psi = one["effects"].get("psi")
+    psi, p_value = one["effects"].get("psi"), one["adjusted_p_value"]
     return (
         one["name"],
         "drift" if one["drifted"] else "same",
         None if psi is None else f"{psi:.3f}",
-        f"{one['adjusted_p_value']:.1e}",
+        None if p_value is None else f"{p_value:.1e}",
         one["change"] and one["change"]["since"][:10],
         one["explanation"],
     )

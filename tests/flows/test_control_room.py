@@ -1,5 +1,7 @@
 """The control room in a real browser, beside a real Triton and Envoy: what is pressed there happens here."""
 
+import json
+import math
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
 import pytest
 
 from monitoring.prediction_log import read_predictions
@@ -155,6 +158,51 @@ def test_a_rollback_that_is_pressed_on_the_page_happens_at_envoy(
     page.close()
 
 
+def test_drift_and_quality_are_drawn_as_soon_as_they_are_there(
+    served: ServingSettings, page_url: str, browser: Any
+) -> None:
+    page = browser.new_page()
+    page.goto(page_url)
+    page.get_by_text("nothing was compared yet: run").wait_for()
+    page.get_by_text("no figures of what is served yet: run").wait_for()
+
+    (folder := served.home / "monitoring").mkdir()
+    feature = {
+        "kind": "numeric",
+        "p_value": math.nan,
+        "adjusted_p_value": math.nan,
+        "effects": {"psi": math.nan},
+    }
+    moved = {"name": "price", "drifted": True, "explanation": "dearer", "change": {"since": "2026-05-01"}}
+    features = [feature | {"name": "age", "drifted": False, "explanation": "as before", "change": None}]
+    report = {
+        "drifted": ["price"],
+        "reference_rows": 90,
+        "current_rows": 10,
+        "features": [*features, feature | moved],
+        "periods": "before and after",
+        "distributions": [
+            {"name": "price", "labels": ["1 – 2", "2 – 3"], "reference": [0.8, 0.2], "current": [0.1, 0.9]}
+        ],
+    }
+    (folder / "drift.json").write_text(json.dumps(report))
+    figures = {"value": [0.6, math.nan], "lower": [0.5, math.nan], "upper": [0.7, math.nan], "count": [9, 0]}
+    at = pd.to_datetime(["2026-05-01", "2026-05-08"], utc=True)
+    same = {"model_version": "3", "segment": "all", "metric": "rmse", "estimated": [False, True]}
+    pd.DataFrame(figures).assign(period_start=at, period_end=at, **same).to_parquet(
+        folder / "performance.parquet"
+    )
+
+    page.reload()
+    page.get_by_text("Drift in price").first.wait_for()
+    page.get_by_text("before and after (90 rows before, 10 since)").wait_for()
+    page.get_by_text("error of predicted ratings, in stars: lower is better").wait_for()
+    for chart in ("distributions of price", "rmse over time"):
+        page.get_by_label(chart).first.wait_for()
+    assert page.get_by_test_id("stException").count() == 0
+    page.close()
+
+
 def test_a_recommendation_is_traced_on_a_phone_which_never_scrolls_sideways(
     served: ServingSettings, page_url: str, browser: Any
 ) -> None:
@@ -177,7 +225,6 @@ def test_a_recommendation_is_traced_on_a_phone_which_never_scrolls_sideways(
     page.get_by_text("No version was rolled out yet").or_(
         page.get_by_text("50 % of the traffic")
     ).first.wait_for()
-    page.get_by_text("nothing was compared yet: run").wait_for()
 
     main = page.get_by_test_id("stMain")
     assert main.evaluate("element => element.scrollWidth <= element.clientWidth")

@@ -90,6 +90,7 @@ def test_versions_and_estimates_are_lines_of_their_own() -> None:
         row | {"model_version": version, "estimated": estimated}
         for version, estimated in (("3", False), ("4", False), ("4", True))
     ]
+    rows.append(rows[0] | {"value": None, "lower": None, "upper": None})
     names = [line.name for line in charts.performance(rows).data]
     assert names == ["version 3", "version 4", "version 4 (estimated)"]
 
