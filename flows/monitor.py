@@ -5,10 +5,10 @@ from metaflow import FlowSpec, Parameter, card, current, step
 
 
 class MonitorFlow(FlowSpec):
-    """Compare what came after the champion's training with what it was trained on.
+    """Judge the champion by what became of its answers, and by what has moved since its training.
 
-    1. start: the drift statistics; the card shows what moved.
-    2. act: drift starts the training on all data up to now, and its rollout, if nothing speaks against it.
+    1. start: performance from the log, drift of what is served and of new ratings; the card shows them.
+    2. act: an alarm starts the training on all data up to now, and its rollout, if nothing speaks against it.
     3. end: say what happened.
     """
 
@@ -25,32 +25,42 @@ class MonitorFlow(FlowSpec):
 
         from feature_repo import history
         from feature_repo.settings import FeatureSettings
+        from flows.alarms import alarms, write_drift
         from flows.cards import drift_card
+        from flows.monitored_performance import measure, served_drift
         from flows.monitoring_period import drift, periods
         from flows.parameters import day
+        from flows.performance_card import performance_card
         from models.registry import Registry
         from monitoring.report import drift_chart
+        from monitoring.settings import MonitoringSettings
 
-        champion = Registry().champion()
+        champion, settings, monitoring = Registry().champion(), FeatureSettings(), MonitoringSettings()
+        self.performance = measure(settings.lake, champion.version, monitoring)
+        self.served = served_drift(settings.lake, champion.version, monitoring)
+        print(f"{self.performance}\n{self.served}")
         border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
-        settings = FeatureSettings()
-        until = day(self.until, "until") or history.as_of(settings)
-        self.last_day = until
-        compared = periods(settings, border, until)
+        self.last_day = day(self.until, "until") or history.as_of(settings)
+        compared = periods(settings, border, self.last_day)
         self.report = drift(compared)
         print(self.report.to_text())
+        self.reasons = alarms(self.report, self.served, self.performance)
+        write_drift(
+            monitoring.home / "monitoring" / "drift.json", self.report, compared, self.served, self.reasons
+        )
         chart = drift_chart(self.report, compared.reference, compared.current)
         current.card.extend(drift_card(self.report, str(compared), chart))
+        current.card.extend(performance_card(self.performance, self.served, champion.metrics.get("rmse")))
         self.next(self.act)
 
     @step
     def act(self):
-        """Start the training where something moved."""
+        """Start the training where there is an alarm."""
         from flows.retraining import retrain
 
-        self.new_version, self.gate, self.conclusion = None, "", "no drift: nothing to do"
-        if self.report.drifted:
-            done = retrain(self.report.drifted, self.last_day, self.rollout)
+        self.new_version, self.gate, self.conclusion = None, "", "no alarm: nothing to do"
+        if self.reasons:
+            done = retrain(self.reasons, self.last_day, self.rollout)
             self.new_version, self.gate, self.conclusion = done.version, done.gate, done.conclusion
         self.next(self.end)
 

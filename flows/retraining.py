@@ -1,4 +1,4 @@
-"""The loop's brake: when drift may start a training, and who is told when training does not help.
+"""The loop's brake: when an alarm may start a training, and who is told when training does not help.
 
 Each training is written down before it starts. Nothing trains while a trained version waits for its rollout,
 soon after the last training, beyond a day's budget, after a person has said stop, or when the last few
@@ -178,18 +178,18 @@ def fruitless(past: Sequence[Retraining]) -> int:
     return count
 
 
-def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Considered:
+def retrain(reasons: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Considered:
     """Train on an alarm if nothing speaks against it, and roll out what the gate lets through if asked to.
 
     Args:
-        drifted: the features that moved; the reason of the training.
+        reasons: what the alarm is about, in words; together the reason of the training.
         until: day before which ratings count.
         roll_out: give the new version its traffic step by step.
 
     Raises:
         FlowFailedError: the training or the rollout failed; it is written down.
     """
-    settings, reason = FlowSettings(), f"drift in {', '.join(drifted)}"
+    settings, reason = FlowSettings(), "; ".join(reasons)
     log = log_of(settings)
     with ExitStack() as stack:
         try:
