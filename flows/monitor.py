@@ -36,7 +36,7 @@ class MonitorFlow(FlowSpec):
         from monitoring.settings import MonitoringSettings
 
         champion, settings, monitoring = Registry().champion(), FeatureSettings(), MonitoringSettings()
-        self.performance = measure(settings.lake, champion.version, monitoring)
+        self.performance = measure(settings.lake, champion.version, pd.Timestamp.now("UTC"), monitoring)
         self.served = served_drift(settings.lake, champion.version, monitoring)
         print(f"{self.performance}\n{self.served}")
         border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")

@@ -58,12 +58,13 @@ def table_of(settings: MonitoringSettings) -> Path:
     return settings.home / "monitoring" / "performance.parquet"
 
 
-def measure(folder: Path, version: int, settings: MonitoringSettings) -> PerformanceReport:
+def measure(folder: Path, version: int, now: pd.Timestamp, settings: MonitoringSettings) -> PerformanceReport:
     """Judge all that was served by the log, and write the figures to ``table_of``.
 
     Args:
         folder: the lake, which holds the log.
         version: the champion's.
+        now: until when the log was read.
         settings: thresholds.
     """
     from models.files import replacing
@@ -72,7 +73,6 @@ def measure(folder: Path, version: int, settings: MonitoringSettings) -> Perform
 
     predictions = read_predictions(folder)
     ratings = _later_ratings(folder, predictions)
-    now = pd.Timestamp.now("UTC")
     report = measured(predictions, read_feedback(folder), ratings, now, str(version), FEATURES, settings)
     with replacing(table_of(settings)) as temporary:
         report.table.to_parquet(temporary, index=False)
