@@ -28,7 +28,7 @@ def main() -> int:
     bench.add_argument("--split", default="", help="first day of the test (YYYY-MM-DD)")
     served = commands.add_parser("bench-serving", help="serving under load; train and serve in RENTALS_HOME")
     served.add_argument("--data", default="", help="path of the source's file; empty for the generator")
-    brake = commands.add_parser("retraining", help="the trainings that drift started; stop them")
+    brake = commands.add_parser("retraining", help="the trainings that alarms started; stop them")
     brake.add_argument("--stop", metavar="WHY", default="", help="let nothing train until --go")
     brake.add_argument("--go", action="store_true", help="take a stop back, and forgive what brought nothing")
     bad = commands.add_parser("quarantine", help="validate quarantined rows again; land what is good now")

@@ -46,7 +46,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Retraining:
-    """One training that drift started, or a person's word."""
+    """One training that an alarm started, or a person's word."""
 
     began_at: datetime
     until: pd.Timestamp

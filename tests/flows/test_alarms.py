@@ -81,19 +81,19 @@ def served(lake, settings) -> Served:
 def compared() -> Periods:
     rng = np.random.default_rng(0)
 
-    def side(share: float) -> pd.DataFrame:
+    def side(share: float, rows: int) -> pd.DataFrame:
         purposes = np.where(
-            rng.random(500) < share, "wedding", rng.choice(list("abcdefghijklmnopqrstuvw"), 500)
+            rng.random(rows) < share, "wedding", rng.choice(list("abcdefghijklmnopqrstuvw"), rows)
         )
         return pd.DataFrame(
             {
                 "purpose": purposes,
-                "price": rng.normal(100, 20, 500),
-                "arrived_at": pd.date_range("2026-01-05", periods=500, freq="h", tz="UTC"),
+                "price": rng.normal(100, 20, rows),
+                "arrived_at": pd.date_range("2026-01-05", periods=rows, freq="h", tz="UTC"),
             }
         )
 
-    return Periods(side(0.1), side(0.7), pd.Timestamp("2026-01-05", tz="UTC"))
+    return Periods(side(0.1, 400), side(0.7, 500), pd.Timestamp("2026-01-05", tz="UTC"))
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def test_an_answer_without_its_time_is_awaited_and_no_miss(served_log) -> None:
     full = performance_table(judged(served_log(delay_days=0.01), 40), "week")
     truth = of(full, "reward_share")["value"].iloc[-1]
     # The last week has not had its time: only the estimate tells of it, and the naive share is far off.
-    assert len(of(table, "reward_share")) == 3
+    assert len(of(table, "reward_share")) == len(of(table, "rmse")) == 3
     estimate = of(table, "reward_share", estimated=True).iloc[-1]
     assert estimate["lower"] <= truth <= estimate["upper"]
     naive = found.answers.loc[found.answers["served_at"] >= BEGIN + pd.Timedelta(days=21), "liked"].mean()
