@@ -62,7 +62,7 @@ precompute: setup ## every user's best rentals by the champion into SQL, for app
 search: setup ## search hyperparameters on days before the tests; the settings to take in .rentals/search/best.env
 	@$(RUN) -m flows run search
 
-monitor: setup ## compare new ratings with the champion's training data; drift starts the training
+monitor: setup ## judge the champion: performance, drift of ratings and of what is served; an alarm trains
 	@$(RUN) -m flows run monitor
 
 deploy-flows: $(MAIN) ## every flow to Argo Workflows; DRY_RUN=1 only writes the resources to .rentals/argo

@@ -35,7 +35,7 @@ def main() -> int:
     years = commands.add_parser("replay", help="policies of retraining on the same months of a source")
     years.add_argument("--data", default="", help="path of the source's file; empty for the generator")
     years.add_argument("--months", type=int, default=24, help="the last whole months of the source")
-    brake = commands.add_parser("retraining", help="the trainings that drift started; stop them")
+    brake = commands.add_parser("retraining", help="the trainings that alarms started; stop them")
     brake.add_argument("--stop", metavar="WHY", default="", help="let nothing train until --go")
     brake.add_argument("--go", action="store_true", help="take a stop back, and forgive what brought nothing")
     again = commands.add_parser("retrain", help="train now, if nothing speaks against it")
@@ -152,7 +152,7 @@ def _retrain(why: str, roll_out: bool) -> None:
     from flows.control.training_state import until
     from flows.settings import FlowSettings
 
-    print(retraining.attempt(f"by hand: {why}", until(FlowSettings()), roll_out).conclusion, flush=True)
+    print(retraining.retrain(f"by hand: {why}", until(FlowSettings()), roll_out).conclusion, flush=True)
 
 
 def _retraining(stop: str, go: bool) -> None:

@@ -174,8 +174,8 @@ def _drift(summary: Summary, story: Story) -> int | None:
             "report": report.to_dict(),
         }
         entry["features"] = report.drifted
-        if not report.drifted:
-            print("no drift was found: the canary shows a training by hand instead")
+        if not run.data.reasons:
+            print("there is no alarm: the canary shows a training by hand instead")
             trained = start("train", until=f"{story.second:%Y-%m-%d}", reason="canary of the demo").data
             version, gate = trained.version, str(trained.gated.decision)
         entry |= {"retrained_version": version, "gate": gate}

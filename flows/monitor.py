@@ -10,10 +10,11 @@ from flows.settings import ClusterSettings
 @pods
 @scheduled(ClusterSettings().monitor_cron)
 class MonitorFlow(FlowSpec):
-    """Compare what came after the champion's training with what it was trained on.
+    """Judge the champion by what became of its answers, and by what has moved since its training.
 
-    1. start: the drift statistics; the card shows what moved.
-    2. act: drift starts the training on all data up to now, and its rollout, if nothing speaks against it.
+    1. start: performance from the log, drift of what is served and of new ratings; the card shows them.
+    2. act: an alarm starts the training on all data up to now, and its rollout, if nothing speaks against it;
+       a catalogue that lacks what people take is refreshed.
     3. end: say what happened.
     """
 
@@ -32,34 +33,45 @@ class MonitorFlow(FlowSpec):
         from feature_repo import history
         from feature_repo.settings import FeatureSettings
         from flows import metrics
+        from flows.alarms import look, write_drift
         from flows.cards import drift_card
-        from flows.monitoring_period import drift, periods
+        from flows.gating import catalogue_of
         from flows.parameters import day
+        from flows.performance_card import performance_card
         from models.registry import Registry
         from monitoring.report import drift_chart
+        from monitoring.settings import MonitoringSettings
 
-        champion = Registry().champion()
+        champion, settings, monitoring = Registry().champion(), FeatureSettings(), MonitoringSettings()
         border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
-        settings = FeatureSettings()
-        until = day(self.until, "until") or history.as_of(settings)
-        self.last_day = until
-        compared = periods(settings, border, until)
-        self.report = drift(compared)
-        metrics.drift(self.report)
-        print(self.report.to_text())
-        chart = drift_chart(self.report, compared.reference, compared.current)
-        current.card.extend(drift_card(self.report, str(compared), chart))
+        self.last_day, now = day(self.until, "until") or history.as_of(settings), pd.Timestamp.now("UTC")
+        found = look(
+            champion.version, border, catalogue_of(champion), self.last_day, now, settings, monitoring
+        )
+        print(found)
+        write_drift(monitoring.home / "monitoring" / "drift.json", found)
+        metrics.drift(found.report)
+        metrics.performance(found.performance.watched)
+        self.report, self.performance, self.served = found.report, found.performance, found.served
+        self.reasons, self.outdated = found.alarms, found.outdated
+        chart = drift_chart(found.report, found.compared.reference, found.compared.current)
+        current.card.extend(drift_card(found.report, str(found.compared), chart))
+        current.card.extend(performance_card(found.performance, found.served, champion.metrics.get("rmse")))
         self.next(self.act)
 
     @pod(again=False)
     @step
     def act(self):
-        """Start the training where something moved."""
-        from flows.retraining import retrain
+        """Train, or refresh the catalogue, where there is a reason."""
+        from flows.retraining import refresh, retrain
 
-        self.new_version, self.gate, self.conclusion = None, "", "no drift: nothing to do"
-        if self.report.drifted:
-            done = retrain(self.report.drifted, self.last_day, self.rollout)
+        self.new_version, self.gate, self.conclusion = None, "", "no alarm: nothing to do"
+        done = None
+        if self.reasons:
+            done = retrain("; ".join(self.reasons), self.last_day, self.rollout)
+        if self.outdated and not (done and done.version):
+            done = refresh(self.outdated, self.last_day, self.rollout)
+        if done:
             self.new_version, self.gate, self.conclusion = done.version, done.gate, done.conclusion
         self.next(self.end)
 

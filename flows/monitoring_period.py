@@ -32,10 +32,9 @@ class Periods:
     current: pd.DataFrame
     border: pd.Timestamp
 
-    @property
-    def unlisted_share(self) -> float:
-        """Share of the current ratings whose rental was listed since, so that the champion lacks it."""
-        return float((self.current["listed_at"] >= self.border).mean())
+    def unlisted_share(self, catalogue_of: pd.Timestamp) -> float:
+        """Share of the current ratings whose rental was listed from ``catalogue_of`` on."""
+        return float((self.current["listed_at"] >= catalogue_of).mean())
 
     def __str__(self) -> str:
         """The two periods in words."""
@@ -77,12 +76,3 @@ def drift(compared: Periods) -> DriftReport:
     }
     reference, current = (each.set_index("rating_id") for each in (compared.reference, compared.current))
     return compare_in_season(reference, current, known, time="arrived_at", cluster="user_id")
-
-
-def alarms(report: DriftReport, compared: Periods) -> list[str]:
-    """Return what speaks for a training, in words: what drifted, and a catalogue that has grown too old."""
-    from monitoring.settings import MonitoringSettings
-
-    unlisted = compared.unlisted_share
-    old = [f"catalogue ({unlisted:.0%} of the ratings are of newer rentals)"]
-    return report.drifted + (old if unlisted > MonitoringSettings().drift_unlisted_share else [])

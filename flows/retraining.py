@@ -1,4 +1,4 @@
-"""The loop's brake: when drift may start a training, and who is told when training does not help.
+"""The loop's brake: when an alarm may start a training, and who is told when training does not help.
 
 Each training is written down before it starts. Nothing trains while a trained version waits for its rollout,
 soon after the last training, beyond a day's budget, after a person has said stop, or when the last few
@@ -56,7 +56,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Retraining:
-    """One training that drift or a person started, or a person's word."""
+    """One training that an alarm or a person started, or a person's word."""
 
     began_at: datetime
     until: pd.Timestamp
@@ -188,19 +188,14 @@ def fruitless(past: Sequence[Retraining]) -> int:
     return count
 
 
-def retrain(drifted: Sequence[str], until: pd.Timestamp, roll_out: bool) -> Considered:
-    """Train because the features ``drifted`` moved; for the rest see ``attempt``."""
-    return attempt(f"drift in {', '.join(drifted)}", until, roll_out)
-
-
-def attempt(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
+def retrain(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
     """Train if nothing speaks against it, and roll out what the gate lets through if asked to.
 
     On Argo nobody waits: an event starts the training, whose end starts the rollout; both write down how they
     ended.
 
     Args:
-        reason: why; it is kept with the training.
+        reason: why, in words: what an alarm is about, or what a person says; it is kept with the training.
         until: day before which ratings count.
         roll_out: give the new version its traffic step by step.
 
@@ -244,6 +239,36 @@ def attempt(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
         if roll_out:
             conclusion += f"; {_roll_out(version, settings)}"
         return Considered(version, conclusion, gate)
+
+
+def refresh(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
+    """Export the champion with the catalogue as of ``until``, unless a person has stopped the loop.
+
+    It is no training: the brake's budget and cool-down do not count it. A version that waits goes first.
+
+    Args:
+        reason: why, in words; it is kept with the version.
+        until: time of the catalogue.
+        roll_out: give the new version its traffic step by step.
+
+    Raises:
+        FlowFailedError: the refresh or its rollout failed.
+    """
+    settings = FlowSettings()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lake.exclusive(_claim(settings)))
+        except lake.LakeError:
+            return Considered(None, f"{reason}: a retraining is running")
+        if (why := stopped(settings)) is not None:
+            return Considered(None, f"{reason}, but the loop is stopped ({why})")
+        if (waiting := waiting_version()) is not None:
+            return Considered(None, f"{reason}, but version {waiting} waits for its rollout")
+        version = start("refresh", until=f"{until:%Y-%m-%d}", reason=reason).data.version
+        conclusion = f"{reason}: version {version} has the catalogue of {until:%Y-%m-%d}"
+        if roll_out:
+            conclusion += f"; {_roll_out(version, settings)}"
+        return Considered(version, conclusion, "a refresh passes no gate")
 
 
 def trained_on_argo(until: str, reason: str, version: int | None, gate: str) -> None:

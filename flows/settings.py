@@ -31,11 +31,12 @@ class FlowSettings(BaseSettings):
     """Weekly catalogue snapshots that the ranking loss and the tests see: two years of seasons, and a
     popularity that is at most a week old."""
 
-    retrain_cooldown_days: int = Field(7, ge=0)
-    """Days of new ratings that a training which drift starts must have seen more than the one before it."""
+    retrain_cooldown_days: int = Field(60, ge=0)
+    """Days of new ratings that a training by an alarm must have seen more than the one before it: as many as
+    its tests keep from it, or it would have learnt from none of what the alarm is about."""
 
     retrain_daily_budget: int = Field(3, ge=1)
-    """Trainings that drift may start within 24 hours."""
+    """Trainings that alarms may start within 24 hours."""
 
     retrain_patience: int = Field(3, ge=1)
     """Trainings in a row without a new version after which a person is called and nothing trains any more."""

@@ -10,6 +10,9 @@ from monitoring.drift_report import DriftReport
 MOST_BINS = 14
 """Bars a reader can tell apart; rarer categories of a feature are left out of its chart."""
 
+REST = "all others"
+"""The bar of what has none of its own."""
+
 _COLOURS = {"reference": "#9aa5b1", "current": "#d1495b"}
 
 
@@ -52,3 +55,32 @@ def drift_chart(
         )
     # Shared by default, the offset of the first chart would be too wide for one with more bars.
     return altair.vconcat(*charts).resolve_scale(xOffset="independent").to_dict()
+
+
+def distributions(
+    report: DriftReport, reference: pd.DataFrame, current: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """Return both distributions of each compared feature as plain values: shares of its rows that have it.
+
+    Returns:
+        For each feature its ``name``, ``kind`` and ``drifted``, the ``labels`` of its bins, and for each bin
+        the shares ``reference`` and ``current`` (0..1); past ``MOST_BINS`` categories are one, ``REST``.
+    """
+    found = []
+    for feature in report.features:
+        portions = binned(reference, current, feature.name, feature.kind).counts
+        portions = portions / portions.sum().clip(lower=1)
+        if len(portions) > MOST_BINS:
+            rest = portions.iloc[MOST_BINS - 1 :].sum().rename(REST)
+            portions = pd.concat([portions.iloc[: MOST_BINS - 1], rest.to_frame().T])
+        found.append(
+            {
+                "name": feature.name,
+                "kind": feature.kind,
+                "drifted": feature.drifted,
+                "labels": [str(label) for label in portions.index],
+                "reference": portions["reference"].tolist(),
+                "current": portions["current"].tolist(),
+            }
+        )
+    return found

@@ -1,5 +1,7 @@
 """Whether what is served moved: features as they were served, scores and predicted ratings."""
 
+from collections.abc import Iterable, Sequence
+
 import pandas as pd
 
 from monitoring.distribution import Kind
@@ -13,7 +15,10 @@ PREDICTED: dict[str, Kind] = {"score": "numeric", "predicted_rating": "numeric"}
 
 
 def compare_served(
-    reference: pd.DataFrame, current: pd.DataFrame, settings: MonitoringSettings | None = None
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    settings: MonitoringSettings | None = None,
+    features: Sequence[str] | None = None,
 ) -> DriftReport:
     """Compare two parts of the prediction log, such as that of the first week of a version with the last one.
 
@@ -24,14 +29,22 @@ def compare_served(
         reference: as `read_predictions` returns it.
         current: the same.
         settings: thresholds; by default from the environment.
+        features: the features to compare, of those that were served; None for all. One with a single value
+            for everybody at a time, such as a count of the whole market, should not be among them: users are
+            no evidence of how it moves.
 
     Raises:
         ValueError: there are no recommended rentals in one of them.
     """
     before, after = served_rentals(reference), served_rentals(current)
-    features = [name for name in {**before, **after} if name not in {"user_id", "timestamp", *PREDICTED}]
-    kinds = {name: _kind(before, after, name) for name in features}
-    return compare(before, after, kinds | PREDICTED, settings, cluster="user_id", time="timestamp")
+    served = [name for name in {**before, **after} if name not in {"user_id", "timestamp", *PREDICTED}]
+    compared = kinds(before, after, [name for name in served if features is None or name in features])
+    return compare(before, after, compared | PREDICTED, settings, cluster="user_id", time="timestamp")
+
+
+def kinds(before: pd.DataFrame, after: pd.DataFrame, names: Iterable[str]) -> dict[str, Kind]:
+    """Return whether each column is numeric, as it is if all its values are numbers, in both frames."""
+    return {name: _kind(before, after, name) for name in names}
 
 
 def served_rentals(predictions: pd.DataFrame) -> pd.DataFrame:

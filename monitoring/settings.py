@@ -1,7 +1,7 @@
 """Settings of monitoring, read from ``RENTALS_…`` environment variables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,9 +54,9 @@ class MonitoringSettings(BaseSettings):
     drift_minimum_rows: int = Field(default=30, ge=2)
     """Fewer independent values than this, on either side, are not judged: the tests are asymptotic."""
 
-    drift_unlisted_share: float = Field(default=0.1, gt=0, le=1)
-    """Share of new ratings that are of rentals listed after the champion's training: it can recommend none of
-    them, so a tenth of what people take is out of its reach."""
+    unlisted_share: float = Field(default=0.05, gt=0, le=1)
+    """Share of new ratings that may be of rentals which the served catalogue lacks: none of them could have
+    been recommended. A refresh of the catalogue costs no training."""
 
     log_capacity: int = Field(default=20_000, ge=1)
     """Entries the prediction log keeps waiting for the disk; past it new ones are counted as dropped."""
@@ -77,6 +77,34 @@ class MonitoringSettings(BaseSettings):
 
     pushgateway_url: str = ""
     """Pushgateway that flows push their figures to, for pods; empty: they are kept in files of the home."""
+
+    performance_period: Literal["day", "week", "month"] = "week"
+    """Length of the periods by which performance is told: a week holds all its days, weekend included."""
+
+    performance_horizon_days: float = Field(default=30, gt=0)
+    """Longest time for the labels of an answer: a rental later than that has other reasons. It is shorter
+    where the log shows that labels come faster."""
+
+    performance_reference_users: int = Field(default=500, ge=30)
+    """First users of a version, by whom later ones are judged: with fewer even a doubled error is hard to
+    tell from a reference that was lucky."""
+
+    performance_rmse_margin: float = Field(default=0.05, ge=0)
+    """Relative rise of the RMSE that is no alarm: a smaller one costs no user a noticeable star."""
+
+    performance_reward_margin: float = Field(default=0.1, ge=0, lt=1)
+    """Relative loss of liked answers that is no alarm: days of the week differ by as much."""
+
+    performance_false_alarm_level: float = Field(default=0.01, gt=0, lt=1)
+    """Chance that a version which did not get worse ever raises an alarm, however often it is looked at."""
+
+    performance_least_labels: int = Field(default=200, ge=50)
+    """Ratings of a version from which the error of what is not rated yet is estimated: ten strata of
+    twenty."""
+
+    served_days: int = Field(default=7, ge=1)
+    """Days at the begin of a version and up to now whose served features and predictions are compared: a
+    week each, so that weekdays weigh the same."""
 
     @property
     def data_docs(self) -> Path:

@@ -6,6 +6,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from monitoring.labels import LIKED_RATING
 from monitoring.prediction_log import read_feedback, read_predictions
 from serving.decision import Arm
 from serving.gateway import PredictorStats
@@ -13,9 +14,6 @@ from serving.settings import ServingSettings
 
 ArmReader = Callable[[str, str, datetime], tuple[Arm, Arm]]
 """Takes the predictors of champion and canary and the start of a step (UTC), gives both arms."""
-
-LIKED_RATING = 4.0
-"""A rating from which a user has liked a rental; a click, which has no rating, counts as well."""
 
 
 def prediction_log_reader(settings: ServingSettings) -> ArmReader:

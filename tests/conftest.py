@@ -1,5 +1,6 @@
 """Fixtures shared by all rooms: one home below the tests' temporary folder, one Spark session."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -7,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import psycopg
 import pytest
 from hypothesis import settings
@@ -84,3 +87,72 @@ def new_database(postgres_server: str) -> Callable[[], str]:
         return postgres_server.replace("/postgres?", f"/{name}?")
 
     return make
+
+
+def served_log(
+    answers: int = 3000,
+    users: int = 600,
+    days: float = 28,
+    error: Callable[[np.ndarray], np.ndarray] = lambda day: np.full(len(day), 0.8),
+    rate: float = 0.5,
+    delay_days: float = 0.1,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A log of version 3 from Monday 2026-01-05 on, as the readers of the log return it.
+
+    Each answer has three rentals; its first one is rated with probability ``rate``, off the prediction by
+    ``error`` (standard deviation by the day of the answer), after an exponential delay.
+
+    Returns:
+        Predictions and feedback.
+    """
+    rng = np.random.default_rng(seed)
+    begin, day = pd.Timestamp("2026-01-05", tz="UTC"), np.sort(rng.uniform(0, days, answers))
+    user = rng.integers(users, size=answers)
+    of_user = [
+        json.dumps(
+            {
+                "user_segment": ["family", "solo"][n % 2],
+                "user_rentals_all": n % 3.0,
+                "user_age": 20.0 + n % 40,
+            }
+        )
+        for n in range(users)
+    ]
+    at = begin + pd.to_timedelta(day, unit="D")
+    predicted = rng.uniform(2.5, 3.5, answers)
+    predictions = pd.DataFrame(
+        {
+            "request_id": [f"q{n}" for n in range(answers)],
+            "user_id": [f"u{n}" for n in user],
+            "model_name": "recommender",
+            "model_version": "3",
+            "predictor": "v3",
+            "ok": True,
+            "features": [of_user[n] for n in user],
+            "rental_ids": [["r1", "r2", "r3"]] * answers,
+            "scores": [[0.9, 0.5, 0.1]] * answers,
+            "predicted_ratings": [[first, 3.0, 2.5] for first in predicted],
+            "latency_ms": 2.5,
+            "timestamp": at.as_unit("us"),
+            "features_failure": None,
+        }
+    )
+    rated = rng.random(answers) < rate
+    later = at + pd.to_timedelta(rng.exponential(delay_days, answers), unit="D")
+    feedback = pd.DataFrame(
+        {
+            "request_id": predictions["request_id"],
+            "user_id": predictions["user_id"],
+            "rental_id": "r1",
+            "rating": np.clip(predicted + rng.normal(size=answers) * error(day), 1, 5),
+            "timestamp": later.as_unit("us"),
+        }
+    )
+    end = begin + pd.Timedelta(days=days)
+    return predictions, feedback[rated & (later < end)].reset_index(drop=True)
+
+
+@pytest.fixture(name="served_log", scope="session")
+def served_log_factory() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
+    return served_log

@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from feature_repo.settings import FeatureSettings
+from flows.alarms import look
 from flows.gating import Rival, gate_beside
-from flows.monitoring_period import alarms, drift, periods
 from flows.replaying.canary import run_canary, write_log
 from flows.replaying.result import Training
 from flows.replaying.stream import Stream
 from flows.replaying.versions import Answers, Version
 from flows.retraining import Outcome, Retraining, fruitless, objection
 from flows.settings import FlowSettings
+from monitoring.settings import MonitoringSettings
 
 if TYPE_CHECKING:
     from models.served_scores import ServedScores
@@ -30,8 +30,7 @@ class Loop:
         stream: Stream,
         versions: Mapping[pd.Timestamp, Version],
         answers: Answers,
-        lake: FeatureSettings,
-        home: Path,
+        settings: FeatureSettings,
     ) -> None:
         """Begin with the first version.
 
@@ -39,11 +38,10 @@ class Loop:
             stream: events and catalogues.
             versions: what a training at each month's begin gives.
             answers: theirs.
-            lake: where the stream's ratings are, for the monitoring.
-            home: empty folder for the prediction log.
+            settings: where the lake with the stream's ratings is; its prediction log must be empty.
         """
         self._stream, self._versions, self._answers = stream, versions, answers
-        self._lake, self._home = lake, home
+        self._settings = settings
         self._champion = versions[stream.months[0]]
         self._past: list[Retraining] = []
 
@@ -53,14 +51,16 @@ class Loop:
         training = self._train(begin) if begin > self._stream.months[0] else None
         shown = self._answers.of(self._champion, begin, refreshed=True)
         if training is None or training.outcome is not Outcome.REGISTERED:
-            write_log(events, shown, np.ones(len(events), bool), self._number(self._champion), self._home)
+            write_log(
+                events, shown, np.ones(len(events), bool), self._number(self._champion), self._settings.home
+            )
             return shown, self._champion, training
         candidate = self._versions[begin]
         ended = run_canary(
             events,
             (self._number(self._champion), shown),
             (self._number(candidate), self._answers.of(candidate, begin, refreshed=True)),
-            self._home,
+            self._settings.home,
         )
         detail = f"{training.detail}; canary: {'; '.join(ended.decision.reasons)}"
         if ended.promoted:
@@ -71,10 +71,10 @@ class Loop:
 
     def _train(self, begin: pd.Timestamp) -> Training | None:
         """Look at what came since the champion's training; train and gate where something is wrong."""
-        compared = periods(self._lake, self._champion.until, begin)
-        report = drift(compared)
-        found = alarms(report, compared)
-        if not found:
+        monitoring = MonitoringSettings(home=self._settings.home)
+        champion, number = self._champion.until, self._number(self._champion)
+        found = look(number, champion, begin, begin, begin, self._settings, monitoring)
+        if not found.alarms:
             return None
         flow, now = FlowSettings(), begin.to_pydatetime()
         if fruitless(self._past) >= flow.retrain_patience:
@@ -83,7 +83,7 @@ class Loop:
             return None
         if objection(begin, self._past, now, None, flow):
             return None
-        return self._gated(begin, f"drift in {', '.join(found)}", report.since)
+        return self._gated(begin, "; ".join(found.alarms), found.report.since)
 
     def _gated(self, begin: pd.Timestamp, reason: str, shift: pd.Timestamp | None) -> Training:
         from models.settings import GateSettings

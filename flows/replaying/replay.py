@@ -12,6 +12,7 @@ from flows.replaying.result import Month, Training, month_of
 from flows.replaying.stream import Stream
 from flows.replaying.versions import Answers, Version
 from flows.retraining import Outcome
+from monitoring.log_entries import SCHEMAS
 
 
 def replay(
@@ -22,7 +23,7 @@ def replay(
     Args:
         stream: events and catalogues; the first version is trained at the first month's begin.
         versions: what a training at each month's begin gives: a training is the same whoever asks for it.
-        settings: where the stream's lake is; the loop's prediction log is written beside it.
+        settings: where the stream's lake is; the loop's prediction log is written into it.
     """
     answers = Answers(stream)
     return {
@@ -54,9 +55,9 @@ def _by_calendar(
 def _loop(
     stream: Stream, versions: Mapping[pd.Timestamp, Version], answers: Answers, settings: FeatureSettings
 ) -> list[Month]:
-    home = settings.home / "loop"
-    shutil.rmtree(home, ignore_errors=True)
-    loop, months = Loop(stream, versions, answers, settings, home), []
+    for table in SCHEMAS:
+        shutil.rmtree(settings.lake / table, ignore_errors=True)
+    loop, months = Loop(stream, versions, answers, settings), []
     for begin in stream.months[:-1]:
         shown, serving, training = loop.month(begin)
         months.append(month_of(begin, serving.until, stream.month(begin)[0], shown, training))

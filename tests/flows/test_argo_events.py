@@ -31,7 +31,7 @@ import pandas as pd
 from flows import retraining
 from flows.settings import FlowSettings
 for _ in range(2):
-    print(retraining.retrain(["price"], pd.Timestamp("2026-05-01", tz="UTC"), True).conclusion)
+    print(retraining.retrain("drift in price", pd.Timestamp("2026-05-01", tz="UTC"), True).conclusion)
 print(*[(one.outcome, one.reason) for one in retraining.log_of(FlowSettings()).read()])
 """
 
@@ -68,7 +68,7 @@ def test_an_event_that_is_not_taken_is_a_training_that_failed(log, monkeypatch):
     log.clear()
     monkeypatch.setattr(retraining, "_waiting", lambda: None)
     with pytest.raises(FlowFailedError, match="is METAFLOW_ARGO_EVENTS_WEBHOOK_URL right"):
-        retraining.retrain(["price"], UNTIL, True)
+        retraining.retrain("drift in price", UNTIL, True)
     assert [one.outcome for one in log.read()] == [Outcome.FAILED]
 
 
@@ -98,9 +98,9 @@ def test_the_rollout_writes_down_a_version_that_lost_its_traffic(log):
 
 def test_a_training_that_has_not_ended_for_days_is_dead(log, monkeypatch):
     monkeypatch.setattr(retraining, "_waiting", lambda: 7)
-    assert "another retraining is running" in retraining.retrain(["price"], UNTIL, True).conclusion
+    assert "another retraining is running" in retraining.retrain("drift in price", UNTIL, True).conclusion
     monkeypatch.setattr(retraining, "LONGEST_TRAINING", pd.Timedelta(0))
-    done = retraining.retrain(["price"], UNTIL, True)
+    done = retraining.retrain("drift in price", UNTIL, True)
     assert log.read()[-1].outcome is Outcome.FAILED
     assert "version 7 waits for its rollout" in done.conclusion, "Argo starts that one"
 

@@ -125,7 +125,7 @@ def test_all_policies_serve_the_same_people_and_only_the_loop_asks_why(stream, v
     assert figures["loop"]["each_training"][0]["month"] == "2024-06"
     assert replay_card(figures) and replay_chart(figures).to_dict()
     # What the loop has served is in a real prediction log, which the next look reads.
-    log = read_predictions(settings.home / "loop" / "lake")
+    log = read_predictions(settings.lake)
     assert len(log) == len(users[0]) and log["request_id"].is_unique
 
 

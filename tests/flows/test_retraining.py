@@ -134,10 +134,13 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def test_an_alarm_trains_with_its_reason_and_window_and_rolls_out(flows: Flows) -> None:
-    done = retrain(["purpose", "price"], UNTIL, roll_out=True)
+    done = retrain("drift in purpose, price; performance: RMSE of version 1 rose", UNTIL, roll_out=True)
 
     assert flows.started == [
-        ("train", {"until": "2026-05-01", "reason": "drift in purpose, price"}),
+        (
+            "train",
+            {"until": "2026-05-01", "reason": "drift in purpose, price; performance: RMSE of version 1 rose"},
+        ),
         ("rollout", {"version": 2}),
     ]
     assert done.version == 2
@@ -147,7 +150,7 @@ def test_an_alarm_trains_with_its_reason_and_window_and_rolls_out(flows: Flows) 
 
 
 def test_without_being_asked_nothing_is_rolled_out(flows: Flows) -> None:
-    retrain(["purpose"], UNTIL, roll_out=False)
+    retrain("drift in purpose", UNTIL, roll_out=False)
     assert [flow for flow, _ in flows.started] == ["train"]
 
 
@@ -160,25 +163,25 @@ def test_a_training_is_written_down_before_it_starts(flows: Flows, monkeypatch: 
         return real(flow, **parameters)
 
     monkeypatch.setattr(retraining, "start", watched)
-    retrain(["purpose"], UNTIL, roll_out=False)
+    retrain("drift in purpose", UNTIL, roll_out=False)
     assert seen == [Outcome.RUNNING]
 
 
 def test_three_in_vain_call_a_person_once_and_stop(flows: Flows, webhook: list[str]) -> None:
     flows.version = None
     for month in range(3):
-        retrain(["purpose"], UNTIL + pd.Timedelta(days=30 * month), roll_out=True)
+        retrain("drift in purpose", UNTIL + pd.Timedelta(days=30 * month), roll_out=True)
         if month == 1:
             flows.fails = True
             with pytest.raises(FlowFailedError):
-                retrain(["purpose"], UNTIL + pd.Timedelta(days=45), roll_out=True)
+                retrain("drift in purpose", UNTIL + pd.Timedelta(days=45), roll_out=True)
     assert [flow for flow, _ in flows.started] == ["train"] * 3
     assert len(webhook) == 1
     assert "3 trainings in a row brought nothing, the last one: no space left" in webhook[0]
 
     retraining.go(FlowSettings())
     flows.fails, flows.version = False, 7
-    assert retrain(["purpose"], UNTIL + pd.Timedelta(days=120), roll_out=False).version == 7
+    assert retrain("drift in purpose", UNTIL + pd.Timedelta(days=120), roll_out=False).version == 7
     assert len(webhook) == 1
 
 
@@ -188,7 +191,7 @@ def test_a_training_that_was_killed_has_failed_and_counts(flows: Flows, webhook:
         log.begin(UNTIL + pd.Timedelta(days=30 * month), "drift")
         if month < 2:
             log.end(Outcome.REFUSED, None, "not better")
-    done = retrain(["purpose"], UNTIL + pd.Timedelta(days=100), roll_out=True)
+    done = retrain("drift in purpose", UNTIL + pd.Timedelta(days=100), roll_out=True)
     assert log.read()[-1].outcome is Outcome.FAILED
     assert not flows.started and "the last 3 trainings brought nothing" in done.conclusion
     assert len(webhook) == 1 and "the last one: it was killed" in webhook[0]
@@ -197,20 +200,20 @@ def test_a_training_that_was_killed_has_failed_and_counts(flows: Flows, webhook:
 def test_versions_that_lose_their_traffic_again_count_as_nothing(flows: Flows, webhook: list[str]) -> None:
     flows.promotes = False
     for month in range(4):
-        retrain(["purpose"], UNTIL + pd.Timedelta(days=30 * month), roll_out=True)
+        retrain("drift in purpose", UNTIL + pd.Timedelta(days=30 * month), roll_out=True)
     assert [flow for flow, _ in flows.started] == ["train", "rollout"] * 3
     assert len(webhook) == 1 and "the last one: slower" in webhook[0]
 
 
 def test_a_version_that_waits_is_rolled_out_instead_of_training(flows: Flows) -> None:
     flows.waiting = 4
-    done = retrain(["purpose"], UNTIL, roll_out=False)
+    done = retrain("drift in purpose", UNTIL, roll_out=False)
     assert done.conclusion == "drift in purpose, but version 4 waits for its rollout"
     assert not flows.started
-    done = retrain(["purpose"], UNTIL, roll_out=True)
+    done = retrain("drift in purpose", UNTIL, roll_out=True)
     assert flows.started == [("rollout", {"version": 4})] and "version 4 was promoted" in done.conclusion
     retraining.stop(FlowSettings(), "holidays")
-    assert "is stopped" in retrain(["purpose"], UNTIL, roll_out=True).conclusion
+    assert "is stopped" in retrain("drift in purpose", UNTIL, roll_out=True).conclusion
     assert len(flows.started) == 1
 
 
@@ -219,7 +222,7 @@ def test_two_at_once_are_one(flows: Flows) -> None:
     home.mkdir(parents=True)
     with (home / ".retraining.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = retrain(["purpose"], UNTIL, roll_out=False)
+        done = retrain("drift in purpose", UNTIL, roll_out=False)
     assert done.version is None and "another retraining is running" in done.conclusion
     assert not flows.started
 
@@ -236,9 +239,9 @@ def test_the_command_stops_and_lets_go_on(flows: Flows) -> None:
         return done.stdout
 
     assert "stopped: holidays" in command("--stop", "holidays")
-    assert "is stopped (holidays)" in retrain(["purpose"], UNTIL, roll_out=False).conclusion
+    assert "is stopped (holidays)" in retrain("drift in purpose", UNTIL, roll_out=False).conclusion
     assert "forgiven: by hand" in command("--go")
-    assert retrain(["purpose"], UNTIL, roll_out=False).version == 2
+    assert retrain("drift in purpose", UNTIL, roll_out=False).version == 2
     assert "until 2026-05-01  registered, version 2: drift in purpose" in command()
 
 
@@ -247,7 +250,7 @@ def test_a_version_that_a_person_takes_back_has_brought_nothing(
 ) -> None:
     monkeypatch.setenv("RENTALS_RETRAIN_PATIENCE", "1")
     flows.version = 7
-    retraining.attempt("by hand: a hunch", UNTIL, roll_out=False)
+    retraining.retrain("by hand: a hunch", UNTIL, roll_out=False)
     settings = FlowSettings()
 
     retraining.lost(6, "by hand: worse", settings)

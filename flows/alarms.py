@@ -1,0 +1,103 @@
+"""What the monitoring flow finds, as reasons to train or to refresh, and as a file that others draw."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from feature_repo.settings import FeatureSettings
+from flows.monitored_performance import Served, measure, served_drift
+from flows.monitoring_period import Periods, drift, periods
+from monitoring.settings import MonitoringSettings
+
+if TYPE_CHECKING:
+    from monitoring.drift_report import DriftReport
+    from monitoring.performance_report import PerformanceReport
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of the version that serves.
+
+    Attributes:
+        performance: what became of its answers.
+        served: whether features as served, scores and predicted ratings moved.
+        compared: the ratings it was trained on, and those that came after.
+        report: whether these moved.
+        unlisted_share: share of the later ratings that are of rentals which its catalogue lacks.
+        alarms: why to train again, in words; empty where nothing is.
+    """
+
+    performance: "PerformanceReport"
+    served: Served
+    compared: Periods
+    report: "DriftReport"
+    unlisted_share: float
+    alarms: list[str]
+
+    @property
+    def outdated(self) -> str | None:
+        """Why to refresh the catalogue, in words; None while it holds most of what people take."""
+        if self.unlisted_share <= MonitoringSettings().unlisted_share:
+            return None
+        return f"{self.unlisted_share:.0%} of the new ratings are of rentals that the catalogue lacks"
+
+    def __str__(self) -> str:
+        """All of it, in words."""
+        return "\n".join(str(each) for each in (self.performance, self.served, self.report.to_text()))
+
+
+def look(
+    version: int,
+    trained_until: pd.Timestamp,
+    catalogue_of: pd.Timestamp,
+    until: pd.Timestamp,
+    now: pd.Timestamp,
+    features: FeatureSettings,
+    monitoring: MonitoringSettings,
+) -> Look:
+    """Judge a version by what became of its answers, and by what has moved since its training.
+
+    Args:
+        version: its number, as the prediction log has it.
+        trained_until: end of the ratings that it knew.
+        catalogue_of: time of the catalogue that it serves.
+        until: ratings that arrived before it count.
+        now: until when the log was read.
+        features: where the lake and its log are.
+        monitoring: thresholds, and where the figures are written.
+
+    Raises:
+        LakeError: there is no rating before or after the training.
+    """
+    performance = measure(features.lake, version, now, monitoring)
+    served = served_drift(features.lake, version, monitoring)
+    compared = periods(features, trained_until, until)
+    report = drift(compared)
+    reasons = [f"drift in {', '.join(report.drifted)}"] if report.drifted else []
+    if served.drifted:
+        reasons.append(f"drift of what is served in {', '.join(served.drifted)}")
+    reasons += [f"performance: {alarm}" for alarm in performance.alarms]
+    return Look(performance, served, compared, report, compared.unlisted_share(catalogue_of), reasons)
+
+
+def write_drift(path: Path, found: Look) -> None:
+    """Write the comparisons of the latest run as JSON, whole or not at all.
+
+    The keys are those of ``DriftReport.to_dict``, with ``measured_at``, ``periods`` (in words),
+    ``distributions`` (``monitoring.report.distributions``), ``served`` (the same keys of what is served, its
+    ``periods`` in words; null where it was not compared) and ``alarms``.
+    """
+    from monitoring.report import distributions
+    from serving.files import replace_json
+
+    document: dict[str, Any] = {
+        "measured_at": pd.Timestamp.now("UTC").isoformat(timespec="seconds"),
+        "periods": str(found.compared),
+        **found.report.to_dict(),
+        "distributions": distributions(found.report, found.compared.reference, found.compared.current),
+        "served": found.served.report and {"periods": found.served.words, **found.served.report.to_dict()},
+        "alarms": found.alarms,
+    }
+    replace_json(path, document)
