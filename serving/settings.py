@@ -41,6 +41,12 @@ class ServingSettings(BaseSettings):
     gateway_port: int = Field(0, ge=0, le=65535)
     """Port of Envoy, the gateway of all predictors; 0 takes a free one and keeps it."""
 
+    gateway_url: str = Field("", pattern="^(https?://.*[^/])?$")
+    """Where the API finds the gateway on a cluster, such as ``http://istio-ingressgateway.istio-system``.
+
+    Empty: Envoy of the local runtime.
+    """
+
     triton_python: Path = CHECKOUT / ".venvs/triton/bin/python"
     """Python of Triton's own environment (``serving/triton-requirements.txt``)."""
 
