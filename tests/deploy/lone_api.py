@@ -7,6 +7,9 @@ from importlib.metadata import packages_distributions
 
 ALLOWED = set(sys.argv[1:])
 
+OTHER_ROOMS = {"models", "flows", "deploy"}
+"""What the image does not copy."""
+
 
 class Absent:
     """Finds nothing that comes from another package."""
@@ -14,6 +17,8 @@ class Absent:
     of = packages_distributions()
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.split(".")[0] in OTHER_ROOMS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         packages = {each.lower().replace("_", "-") for each in self.of.get(name.split(".")[0], [])}
         if packages and not packages & ALLOWED:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
