@@ -42,7 +42,7 @@ def render(overlay: Path, version: int | str, registry: str, tag: str) -> list[D
         tag: of the images.
 
     Raises:
-        RenderingError: kustomize refuses something.
+        RenderingError: kustomize refuses something, or is not there.
         ManifestError: the settings make no deployment that Seldon would take.
         ValidationError, SettingsError: they are none.
     """
@@ -58,12 +58,11 @@ def render(overlay: Path, version: int | str, registry: str, tag: str) -> list[D
         (folder / "champion.yaml").write_text(champion)
         # The component's manifest lies in its own room, outside of kustomize's folder.
         kustomize = ["kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)]
-        built = subprocess.run(
-            [Path(sys.executable).with_name("kubectl"), *kustomize],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        kubectl = Path(sys.executable).with_name("kubectl")
+        try:
+            built = subprocess.run([kubectl, *kustomize], capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise RenderingError(f"{kubectl}: {error.strerror}: install it by `make setup`") from error
     if built.returncode:
         raise RenderingError(f"{overlay}: {built.stderr.strip()}")
     return [document for document in yaml.safe_load_all(built.stdout) if document]

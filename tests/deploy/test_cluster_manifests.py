@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -413,3 +414,10 @@ def test_the_password_of_redis_and_its_address_come_from_a_secret(documents: lis
         "RENTALS_ONLINE_STORE_URL": {"name": "rentals-redis", "key": "url"},
         "REDISCLI_AUTH": {"name": "rentals-redis", "key": "password"},
     }
+
+
+def test_without_kubectl_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+
+    with pytest.raises(RenderingError, match="make setup"):
+        render(KUBERNETES / "overlays" / "cpu", 1, "r", "1")
