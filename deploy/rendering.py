@@ -51,7 +51,13 @@ def render(overlay: Path, version: int | str, registry: str, tag: str) -> list[D
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         wrapped = {
-            "resources": [os.path.relpath(overlay.resolve(), folder), "champion.yaml"],
+            "resources": [
+                *(
+                    os.path.relpath(each.resolve(), folder)
+                    for each in (overlay, overlay / "../../monitoring")
+                ),
+                "champion.yaml",
+            ],
             "images": [{"name": image, "newName": f"{registry}/{image}", "newTag": tag} for image in IMAGES],
         }
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(wrapped))

@@ -13,6 +13,9 @@ from deploy.rendering import Document
 
 NAMESPACE = "rentals"
 
+MONITORING = "monitoring"
+"""Namespace of Prometheus, which takes its rules from its own alone."""
+
 WITH_TOKEN = frozenset({"rollout"})
 """Accounts whose pods talk to Kubernetes."""
 
@@ -129,7 +132,8 @@ def _references(pods: Pods, documents: list[Document]) -> Iterator[str]:
 
 def _of_object(document: Document, pods: list[Pods]) -> Iterator[str]:
     kind, spec = document["kind"], document.get("spec") or {}
-    if document["metadata"].get("namespace", NAMESPACE) != NAMESPACE:
+    allowed = (NAMESPACE, MONITORING) if kind == "ConfigMap" else (NAMESPACE,)
+    if document["metadata"].get("namespace", NAMESPACE) not in allowed:
         yield f"namespace {document['metadata']['namespace']!r} must be {NAMESPACE!r}"
     if kind == "Secret":
         yield "a secret does not belong into a manifest: refer to it by secretKeyRef"

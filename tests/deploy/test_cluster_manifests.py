@@ -169,9 +169,9 @@ BROKEN: dict[str, tuple[Callable[[list[Document]], Any], str]] = {
         r"variable REDIS_PASSWORD is written out",
     ),
     "a password in the settings": (
-        lambda all_: next(each for each in all_ if each["kind"] == "ConfigMap")["data"].update(
-            RENTALS_MLFLOW_TRACKING_URI="https://me:hunter2@mlflow"
-        ),
+        lambda all_: next(each for each in all_ if each["metadata"]["name"].startswith("settings"))[
+            "data"
+        ].update(RENTALS_MLFLOW_TRACKING_URI="https://me:hunter2@mlflow"),
         r"ConfigMap/settings-\w+: holds an address with a password",
     ),
     "a secret itself": (lambda all_: all_.append(SECRET), r"Secret/s: a secret does not belong"),
@@ -248,6 +248,7 @@ def sources(tmp_path: Path) -> Path:
     shutil.copytree(KUBERNETES, tmp_path / "deploy" / "kubernetes")
     (tmp_path / "serving" / "feedback").mkdir(parents=True)
     shutil.copy(CHECKOUT / "serving" / "feedback" / "deployment.yaml", tmp_path / "serving" / "feedback")
+    shutil.copytree(CHECKOUT / "monitoring", tmp_path / "monitoring")
     return tmp_path / "deploy" / "kubernetes"
 
 
@@ -358,10 +359,10 @@ def test_who_must_talk_may_talk_and_nobody_else(documents: list[Document]) -> No
         *((name, names, 53) for name in ("api", "rollout", "metaflow-task")),
         ("api", "redis", 6379),
         ("api", gateway, 8080),
-        ("rollout", metrics, 9090),
+        *(("rollout", metrics, port) for port in (9090, 9091)),
         *(("rollout", "*", port) for port in (443, 6443)),
         ("metaflow-task", "redis", 6379),
-        ("metaflow-task", metrics, 9090),
+        *(("metaflow-task", metrics, port) for port in (9090, 9091)),
         ("metaflow-task", "argo-events.*", 12000),
         *(("metaflow-task", "*", port) for port in (443, 6443)),
     }
@@ -401,6 +402,15 @@ def test_our_schema_of_seldon_s_kind_takes_no_field_that_seldon_s_does_not() -> 
             yield from compare(mine["items"], other["items"], f"{path}[]")
 
     assert list(compare(ours, theirs, "")) == []
+
+
+def test_prometheus_gets_the_alerts_and_grafana_the_dashboard(documents: list[Document]) -> None:
+    alerts = one(documents, "ConfigMap", "rentals-alerts")
+    dashboard = one(documents, "ConfigMap", "rentals-dashboard")
+
+    assert alerts["data"]["alerts.yaml"] == (CHECKOUT / "monitoring" / "alerts.yaml").read_text()
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {each["metadata"]["namespace"] for each in (alerts, dashboard)} == {"monitoring"}
 
 
 def test_the_password_of_redis_and_its_address_come_from_a_secret(documents: list[Document]) -> None:
