@@ -12,11 +12,22 @@ PIP = -m pip install --quiet --no-cache-dir --disable-pip-version-check
 RUN = .venv/bin/python
 # The environments take 3.6 GB with the CPU build of PyTorch; its default build brings some GB more.
 SETUP_GIGABYTES = 5
-ROOMS = feature_repo models serving monitoring flows
+ROOMS = feature_repo models serving monitoring flows deploy
 # The stamps below: an environment is ready when its packages were all installed.
 MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
 FEEDBACK = .venvs/feedback/.ready
+AUDIT = .venvs/audit/.ready
+# Where images go and come from, and which.
+IMAGES = flows api feedback triton
+REGISTRY ?= registry.example.com/rentals
+TAG ?= 0.1.0
+OVERLAY ?= cpu
+VERSION ?=
+MANIFESTS = $(RENTALS_HOME)/manifests
+TRIVY ?= trivy
+ROLLOUT_TIMEOUT ?= 5h
+KUBECTL ?= kubectl
 
 API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(json.load(sys.stdin)["api_url"])')
 # Of each route and kind of value; in all it is some more than ten thousand requests.
@@ -25,7 +36,8 @@ FUZZ_EXAMPLES ?= 1000
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
-  test-fast lint format clean prometheus data-docs control-room deploy-flows
+  test-fast lint format clean prometheus data-docs control-room deploy-flows lint-deploy images push-images \
+  scan-images manifests check-manifests deploy-serving promote audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -119,10 +131,60 @@ test: lint setup ## lint and the whole test suite
 test-fast: setup ## the tests that start no server, no Spark and no flow
 	@$(RUN) -m pytest -m "not slow"
 
-lint: $(MAIN) ## format, rules and types
+lint: $(MAIN) lint-deploy ## format, rules and types; images and workflows
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy
+
+lint-deploy: $(MAIN)
+	@.venv/bin/hadolint deploy/images/*.Dockerfile
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yaml
+	@.venv/bin/zizmor --quiet --offline .github
+
+images: ## build the images; REGISTRY=<where they go> TAG=<which>; needs docker
+	@for image in $(IMAGES); do \
+	  docker build --pull --file deploy/images/$$image.Dockerfile --tag $(REGISTRY)/rentals-$$image:$(TAG) . || exit 1; done
+
+scan-images: ## known holes in the built images, high and critical ones that have a fix; needs trivy
+	@for image in $(IMAGES); do \
+	  $(TRIVY) image --exit-code 1 --ignore-unfixed --severity HIGH,CRITICAL $(REGISTRY)/rentals-$$image:$(TAG) || exit 1; done
+
+push-images: ## the built images into their registry
+	@for image in $(IMAGES); do docker push $(REGISTRY)/rentals-$$image:$(TAG) || exit 1; done
+
+manifests: $(MAIN) ## manifests of every overlay into .rentals/manifests; REGISTRY=, TAG=, VERSION=<of the first model>
+	@$(RUN) -m deploy render --registry $(REGISTRY) --tag $(TAG) --version $(or $(VERSION),1)
+
+check-manifests: $(MAIN) ## render the manifests of every overlay and check them, without a cluster
+	@$(RUN) -m deploy check --registry $(REGISTRY) --tag $(TAG) --version $(or $(VERSION),1)
+
+deploy-serving: manifests ## apply the manifests of OVERLAY=<cpu|gpu>; a deployment that serves keeps its weights
+	@$(KUBECTL) apply --filename $(MANIFESTS)/$(OVERLAY)/platform.yaml
+	@$(KUBECTL) get --filename $(MANIFESTS)/$(OVERLAY)/champion.yaml >/dev/null 2>&1 || \
+	  $(KUBECTL) create --filename $(MANIFESTS)/$(OVERLAY)/champion.yaml
+
+promote: | $(TMPDIR) ## roll VERSION=<registered version> out on the cluster by the rollout flow; fails if it is taken back
+	@case "$$VERSION" in ''|*[!0-9]*) echo "say which: make promote VERSION=<registered version>"; exit 1 ;; esac
+	@$(KUBECTL) create job rollout-v$(VERSION)-$$(date +%s) --namespace rentals --from cronjob/rollout \
+	    --dry-run=client --output yaml > $(TMPDIR)/rollout.yaml
+	@$(KUBECTL) set env --local --filename $(TMPDIR)/rollout.yaml VERSION=$(VERSION) --output yaml > $(TMPDIR)/job.yaml
+	@$(KUBECTL) create --filename $(TMPDIR)/job.yaml
+	@$(KUBECTL) wait --filename $(TMPDIR)/job.yaml --timeout $(ROLLOUT_TIMEOUT) \
+	    --for jsonpath='{.status.conditions[?(@.status=="True")].type}'
+	@serves=$$($(KUBECTL) get seldondeployment rentals --namespace rentals \
+	    --output jsonpath='{.spec.predictors[*].name}') && [ "$$serves" = v$(VERSION) ] || \
+	  { echo "version $(VERSION) was not promoted: $$serves serves; the job's log says why"; exit 1; }
+
+audit: $(AUDIT) ## known holes in what the project depends on
+	@.venvs/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
+	@for room in triton feedback; do \
+	  .venvs/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement serving/$$room-requirements.txt || exit 1; done
+
+sbom: $(MAIN) $(AUDIT) ## what the environment is made of, as CycloneDX, into .rentals/sbom.json
+	@.venvs/audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file $(RENTALS_HOME)/sbom.json $(RUN)
+	@echo $(RENTALS_HOME)/sbom.json
 
 format: $(MAIN) ## rewrite the code in the house's format
 	@$(RUN) -m ruff format .
@@ -157,4 +219,10 @@ $(FEEDBACK): serving/feedback-requirements.txt | $(TMPDIR)
 	@echo "installing seldon-core's environment (about 0.3 GB) ..."
 	@"$(PYTHON)" -m venv .venvs/feedback
 	@.venvs/feedback/bin/python $(PIP) --requirement $<
+	@touch $@
+
+$(AUDIT): deploy/audit-requirements.txt | $(TMPDIR)
+	@echo "installing the tools that look at dependencies ..."
+	@"$(PYTHON)" -m venv .venvs/audit
+	@.venvs/audit/bin/python $(PIP) --requirement $<
 	@touch $@

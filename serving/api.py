@@ -82,18 +82,16 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         store: online features; Feast's by default.
 
     Raises:
-        RuntimeError: no local runtime was started for the settings' home.
+        RuntimeError: no gateway is named, and no local runtime was started for the settings' home.
     """
     settings = settings or ServingSettings()
     feature_settings = FeatureSettings(home=settings.home)
-    state = load_state(settings)
-    if state is None:
-        raise RuntimeError(f"nothing is served from {settings.home}: run `python -m serving up MANIFEST`")
+    gateway_url = settings.gateway_url or _local_gateway(settings)
     log = PredictionLog(settings.lake)
     features = OnlineFeatureReader(
         lambda: store or open_feast(settings), settings.rental_cache_seconds, settings.user_cache_seconds
     )
-    predictors = Predictors(settings, state.gateway_url)
+    predictors = Predictors(settings, gateway_url)
     recommender = Recommender(settings, predictors, features, log)
 
     @asynccontextmanager
@@ -200,6 +198,16 @@ def create_app(settings: ServingSettings | None = None, store: FeatureStore | No
         return Accepted(accepted=len(received))
 
     return app
+
+
+def _local_gateway(settings: ServingSettings) -> str:
+    state = load_state(settings)
+    if state is None:
+        raise RuntimeError(
+            f"nothing is served from {settings.home}: run `python -m serving up MANIFEST`, or set "
+            "RENTALS_GATEWAY_URL"
+        )
+    return state.gateway_url
 
 
 async def _available(reading: Any) -> Any:

@@ -34,6 +34,13 @@ API_SETTINGS = (
 )
 """Settings which the API reads. A change of one restarts it, a change of any other leaves it alone."""
 
+API_SERVER = (
+    *("uvicorn", "serving.api:create_app", "--factory", "--no-access-log"),
+    # It would take a caller on this machine for whom its X-Forwarded-For says, and limit nobody.
+    "--no-proxy-headers",
+)
+"""The API's server, here and in its image; host and port follow."""
+
 
 class StateError(RuntimeError):
     """The state of the runtime cannot be read; the message names the remedy."""
@@ -228,13 +235,12 @@ def programs(state: RuntimeState, settings: ServingSettings) -> dict[str, Progra
     home = {"RENTALS_HOME": str(settings.home.absolute())}
     exporter = [sys.executable, "-m", "serving.exporter", "--port", str(state.exporter)]
     found[EXPORTER] = Program(exporter, home)
-    server = [sys.executable, "-m", "uvicorn", "serving.api:create_app", "--factory", "--no-access-log"]
-    # It would take a caller on this machine for whom its X-Forwarded-For says, and limit nobody.
-    server.append("--no-proxy-headers")
     exported = {f"RENTALS_{name.upper()}": str(getattr(settings, name)) for name in API_SETTINGS}
     # The address of the gateway is part of the program, so that another one restarts the API.
-    exported["RENTALS_GATEWAY_PORT"] = str(state.gateway.gateway)
-    found[API] = Program([*server, "--host", HOST, "--port", str(state.api)], exported | home)
+    exported["RENTALS_GATEWAY_URL"] = state.gateway_url
+    found[API] = Program(
+        [sys.executable, "-m", *API_SERVER, "--host", HOST, "--port", str(state.api)], exported | home
+    )
     return found
 
 

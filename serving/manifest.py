@@ -17,7 +17,18 @@ from pydantic import BaseModel, ValidationError
 
 from serving import yaml_documents
 from serving.files import replace_text
-from serving.seldon import FULL_TRAFFIC, Container, HttpGet, Probe, Resources, SeldonDeployment
+from serving.seldon import (
+    FULL_TRAFFIC,
+    Container,
+    ContainerSecurity,
+    HttpGet,
+    PodSecurity,
+    Probe,
+    Resources,
+    SeldonDeployment,
+    Volume,
+    VolumeMount,
+)
 from serving.settings import ServingSettings
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -29,6 +40,20 @@ LARGEST_BYTES = 1_500_000
 
 START_PERIOD = 5
 """Seconds between two looks at a predictor that loads its model."""
+
+TRITON_USER = 1000
+"""The user ``triton-server`` of NVIDIA's image."""
+
+POD_SECURITY = PodSecurity(
+    runAsNonRoot=True, runAsUser=TRITON_USER, seccompProfile={"type": "RuntimeDefault"}
+)
+
+CONTAINER_SECURITY = ContainerSecurity(
+    allowPrivilegeEscalation=False, readOnlyRootFilesystem=True, capabilities={"drop": ["ALL"]}
+)
+
+SCRATCH = Volume(name="scratch", emptyDir={})
+"""For what Triton writes, its models and itself being read-only."""
 
 
 class ManifestError(ValueError):
@@ -63,9 +88,14 @@ def render(
         startupProbe=_probe("ready", periodSeconds=START_PERIOD, failureThreshold=starts),
         readinessProbe=_probe("ready"),
         livenessProbe=_probe("live"),
+        securityContext=CONTAINER_SECURITY,
+        volumeMounts=[VolumeMount(name=SCRATCH.name, mountPath="/tmp")],  # noqa: S108 - the container's own
     )
     pod = {
         "containers": [container.model_dump(exclude_defaults=True)],
+        "automountServiceAccountToken": False,
+        "securityContext": POD_SECURITY.model_dump(),
+        "volumes": [SCRATCH.model_dump()],
         "nodeSelector": settings.triton_node_selector,
         "tolerations": settings.triton_tolerations,
     }
@@ -81,7 +111,7 @@ def render(
                 "modelUri": f"{base.rstrip('/')}/{name}",
                 "type": "MODEL",
             },
-            "componentSpecs": [{"spec": {name: part for name, part in pod.items() if part}}],
+            "componentSpecs": [{"spec": {name: part for name, part in pod.items() if part not in ({}, [])}}],
         }
         for name, traffic in [*weights.items(), *([(shadow, 0)] if shadow else [])]
     ]

@@ -48,12 +48,44 @@ class Probe(_Part):
     failureThreshold: int = Field(3, ge=1)  # noqa: N815
 
 
+class PodSecurity(_Part):
+    """As whom the containers of a pod run, and which calls the kernel takes from them."""
+
+    runAsNonRoot: bool | None = None  # noqa: N815
+    runAsUser: int | None = None  # noqa: N815
+    seccompProfile: dict[str, str] | None = None  # noqa: N815
+
+
+class ContainerSecurity(_Part):
+    """What a container is not let do."""
+
+    allowPrivilegeEscalation: bool | None = None  # noqa: N815
+    readOnlyRootFilesystem: bool | None = None  # noqa: N815
+    capabilities: dict[str, list[str]] | None = None
+
+
+class Volume(_Part):
+    """An empty folder, as long as the pod lives; what else Kubernetes has of volumes is not written here."""
+
+    name: str
+    emptyDir: dict[str, str] | None = None  # noqa: N815
+
+
+class VolumeMount(_Part):
+    """Where a container sees a volume."""
+
+    name: str
+    mountPath: str  # noqa: N815
+
+
 class Container(_Part):
     """A container of a predictor; one named like the graph overrides Seldon's own."""
 
     name: str
     image: str | None = None
     resources: Resources | None = None
+    securityContext: ContainerSecurity | None = None  # noqa: N815
+    volumeMounts: list[VolumeMount] = []  # noqa: N815
     startupProbe: Probe | None = None  # noqa: N815
     readinessProbe: Probe | None = None  # noqa: N815
     livenessProbe: Probe | None = None  # noqa: N815
@@ -72,6 +104,9 @@ class PodSpec(_Part):
     """Containers of a predictor's pod, and the nodes on which it may run."""
 
     containers: list[Container] = Field(min_length=1)
+    automountServiceAccountToken: bool | None = None  # noqa: N815
+    securityContext: PodSecurity | None = None  # noqa: N815
+    volumes: list[Volume] = []
     nodeSelector: dict[str, str] = {}  # noqa: N815
     tolerations: list[Toleration] = []
 

@@ -47,6 +47,12 @@ class ServingSettings(BaseSettings):
     scrape_seconds: int = Field(5, ge=1)
     """Time between two looks of that Prometheus at each component, and at its rules."""
 
+    gateway_url: str = Field("", pattern="^(https?://.*[^/])?$")
+    """Where the API finds the gateway on a cluster, such as ``http://istio-ingressgateway.istio-system``.
+
+    Empty: Envoy of the local runtime.
+    """
+
     triton_python: Path = CHECKOUT / ".venvs/triton/bin/python"
     """Python of Triton's own environment (``serving/triton-requirements.txt``)."""
 

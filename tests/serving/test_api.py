@@ -261,3 +261,15 @@ def test_an_event_that_is_none_is_refused_with_its_faults_and_none_is_kept(
 )
 def test_nothing_and_too_many_events_are_refused(api: TestClient, status: int, body: Any) -> None:
     problem_of(api, status, "/v1/events", method="POST", json=body)
+
+
+def test_on_a_cluster_it_starts_with_the_gateway_that_the_settings_name(
+    settings: ServingSettings, memory_features: Any
+) -> None:
+    with pytest.raises(RuntimeError, match="RENTALS_GATEWAY_URL"):
+        create_app(settings, memory_features)
+
+    there = settings.model_copy(update={"gateway_url": "http://127.0.0.1:9"})
+    with TestClient(create_app(there, memory_features)) as client:
+        assert client.get("/healthz").json() == {"status": "alive"}
+        assert client.get("/readyz").status_code == 503

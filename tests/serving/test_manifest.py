@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
-from serving.manifest import ManifestError, dump, load, parse, render, save
+from serving.manifest import ManifestError, dump, known_part, load, parse, render, save
 from serving.seldon import SeldonDeployment
 from serving.settings import CHECKOUT, ServingSettings
 
@@ -225,3 +225,25 @@ def test_a_file_that_cannot_be_a_manifest_is_told(tmp_path: Path, content: bytes
 
     with pytest.raises(ManifestError, match=told):
         load(path)
+
+
+def test_predictors_run_without_rights_that_they_do_not_need(settings: ServingSettings) -> None:
+    pod = render({"v3": 100}, settings).spec.predictors[0].componentSpecs[0].spec
+    (container,) = pod.containers
+
+    assert pod.automountServiceAccountToken is False
+    assert pod.securityContext is not None and pod.securityContext.runAsNonRoot
+    security = container.securityContext
+    assert security is not None and security.readOnlyRootFilesystem and not security.allowPrivilegeEscalation
+    assert security.capabilities == {"drop": ["ALL"]}
+    assert [mount.mountPath for mount in container.volumeMounts] == ["/tmp"]  # noqa: S108
+
+
+def test_volumes_and_users_that_a_cluster_adds_are_read_over(deployment: SeldonDeployment) -> None:
+    document = yaml.safe_load(dump(deployment))
+    for predictor in document["spec"]["predictors"]:
+        pod = predictor["componentSpecs"][0]["spec"]
+        pod["securityContext"] = {"runAsUser": 8888, "fsGroup": 8888}
+        pod["volumes"].append({"name": "seldon-podinfo", "downwardAPI": {"defaultMode": 420}})
+
+    assert known_part(document, "the cluster's").weights == deployment.weights
