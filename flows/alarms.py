@@ -26,7 +26,6 @@ class Look:
         compared: the ratings it was trained on, and those that came after.
         report: whether these moved.
         unlisted_share: share of the later ratings that are of rentals which its catalogue lacks.
-        alarms: why to train again, in words; empty where nothing is.
     """
 
     performance: "PerformanceReport"
@@ -34,7 +33,14 @@ class Look:
     compared: Periods
     report: "DriftReport"
     unlisted_share: float
-    alarms: list[str]
+
+    @property
+    def alarms(self) -> list[str]:
+        """Why to train again, in words: of ratings, of what is served, of performance."""
+        reasons = [f"drift in {', '.join(self.report.drifted)}"] if self.report.drifted else []
+        if self.served.drifted:
+            reasons.append(f"drift of what is served in {', '.join(self.served.drifted)}")
+        return [*reasons, *(f"performance: {alarm}" for alarm in self.performance.alarms)]
 
     @property
     def outdated(self) -> str | None:
@@ -74,12 +80,7 @@ def look(
     performance = measure(features.lake, version, now, monitoring)
     served = served_drift(features.lake, version, monitoring)
     compared = periods(features, trained_until, until)
-    report = drift(compared)
-    reasons = [f"drift in {', '.join(report.drifted)}"] if report.drifted else []
-    if served.drifted:
-        reasons.append(f"drift of what is served in {', '.join(served.drifted)}")
-    reasons += [f"performance: {alarm}" for alarm in performance.alarms]
-    return Look(performance, served, compared, report, compared.unlisted_share(catalogue_of), reasons)
+    return Look(performance, served, compared, drift(compared), compared.unlisted_share(catalogue_of))
 
 
 def write_drift(path: Path, found: Look) -> None:

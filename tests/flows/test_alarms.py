@@ -1,12 +1,13 @@
 """What the monitoring flow takes for a reason to train, and the file that others draw."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from flows.alarms import alarms, write_drift
+from flows.alarms import Look, write_drift
 from flows.monitored_performance import COMPARED, Served, measure, served_drift, table_of
 from flows.monitoring_period import Periods
 from flows.performance_card import performance_card, performance_chart
@@ -101,6 +102,11 @@ def report(compared):
     return compare(compared.reference, compared.current, {"purpose": "categorical", "price": "numeric"})
 
 
+@pytest.fixture(scope="module")
+def found(performance, served, compared, report) -> Look:
+    return Look(performance, served, compared, report, unlisted_share=0.01)
+
+
 def test_the_figures_of_the_log_are_a_table_in_the_home(performance, settings) -> None:
     table = pd.read_parquet(table_of(settings))
     assert table_of(settings) == settings.home / "monitoring" / "performance.parquet"
@@ -110,9 +116,9 @@ def test_the_figures_of_the_log_are_a_table_in_the_home(performance, settings) -
     assert not list(table_of(settings).parent.glob(".*")), "nothing half-written is left"
 
 
-def test_drift_of_served_features_and_worse_performance_are_reasons(report, served, performance) -> None:
+def test_drift_of_served_features_and_worse_performance_are_reasons(found, served) -> None:
     assert served.drifted == ["user_age"]
-    reasons = alarms(report, served, performance)
+    reasons = found.alarms
     assert reasons[:2] == ["drift in purpose", "drift of what is served in user_age"]
     assert reasons[2].startswith("performance: RMSE (errors up to 2 stars) of version 3 rose from")
 
@@ -128,32 +134,39 @@ def test_a_version_without_two_periods_in_service_is_not_compared(lake, settings
     assert "has not served for 60 days" in str(served_drift(lake, 3, long))
 
 
-def test_no_log_is_no_alarm(report, tmp_path) -> None:
+def test_a_catalogue_that_lacks_what_people_take_is_outdated(found) -> None:
+    assert found.outdated is None
+    assert (
+        "9% of the new ratings are of rentals that the catalogue lacks"
+        in replace(found, unlisted_share=0.09).outdated
+    )
+
+
+def test_no_log_is_no_alarm(report, compared, tmp_path) -> None:
     home = MonitoringSettings(home=tmp_path)
     nothing = measure(tmp_path / "lake", 3, NOW, home)
     assert str(nothing) == "no answer is logged: nothing is known of performance"
     assert pd.read_parquet(table_of(home)).empty
-    assert alarms(report, served_drift(tmp_path / "lake", 3, home), nothing) == ["drift in purpose"]
+    served = served_drift(tmp_path / "lake", 3, home)
+    assert Look(nothing, served, compared, report, 0.0).alarms == ["drift in purpose"]
     assert len(performance_card(nothing, NOTHING_SERVED)) == 2
 
 
-def test_the_file_of_drift_holds_both_distributions_of_each_column(
-    report, compared, served, tmp_path
-) -> None:
+def test_the_file_of_drift_holds_both_distributions_of_each_column(found, compared, tmp_path) -> None:
     path = tmp_path / "monitoring" / "drift.json"
-    write_drift(path, report, compared, served, ["drift in purpose"])
-    found = json.loads(path.read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
-    assert found["drifted"] == ["purpose"] and found["alarms"] == ["drift in purpose"]
-    assert found["periods"].startswith("ratings known before 2026-01-05")
-    assert found["served"]["drifted"] == ["user_age"]
-    purpose, price = found["distributions"]
+    write_drift(path, found)
+    written = json.loads(path.read_text(), parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    assert written["drifted"] == ["purpose"] and written["alarms"][0] == "drift in purpose"
+    assert written["periods"].startswith("ratings known before 2026-01-05")
+    assert written["served"]["drifted"] == ["user_age"]
+    purpose, price = written["distributions"]
     assert (purpose["name"], purpose["kind"], purpose["drifted"]) == ("purpose", "categorical", True)
     assert purpose["labels"][0] == "wedding" and purpose["labels"][-1] == "all others"
     for each in (purpose, price):
         assert len(each["labels"]) == len(each["reference"]) == len(each["current"]) <= 14
         assert sum(each["reference"]) == pytest.approx(1) and sum(each["current"]) == pytest.approx(1)
     assert purpose["current"][0] == pytest.approx((compared.current["purpose"] == "wedding").mean())
-    write_drift(path, report, compared, NOTHING_SERVED, [])
+    write_drift(path, replace(found, served=NOTHING_SERVED))
     assert json.loads(path.read_text())["served"] is None
 
 

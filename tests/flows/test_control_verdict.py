@@ -15,7 +15,7 @@ from serving.status import PredictorStatus, RuntimeStatus
 from serving.supervision import ProcessState
 
 V3 = PredictorStatus("v3", 100, False, True, 1, 1, 1, 1, 10, 0, 5.0, 9.0)
-RUNNING = RuntimeStatus(True, "", "", "", [ProcessState("envoy", "RUNNING", 1)], [V3], [])
+RUNNING = RuntimeStatus(True, "", "", "", "", [ProcessState("envoy", "RUNNING", 1, 0)], [V3], [])
 SERVING = ServingState(RUNNING, False, None, [])
 TRAINING = TrainingState(False, None, None, None, 0, False, [])
 
@@ -43,7 +43,7 @@ def test_what_hits_users_is_red() -> None:
     assert (Level.RED, "2 processes are left of a supervisor that died: nothing restarts them") in serving(
         {"running": False, "orphans": [7, 8]}
     )
-    assert serving({"components": [ProcessState("envoy", "FATAL", None)]})[0] == (
+    assert serving({"components": [ProcessState("envoy", "FATAL", None, 0)]})[0] == (
         Level.RED,
         "envoy does not run (fatal)",
     )
