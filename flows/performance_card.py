@@ -34,6 +34,8 @@ def performance_card(
     """
     from metaflow.cards import Markdown, Table, VegaChart
 
+    from monitoring.performance_report import in_words
+
     if not report.answers:
         return [
             Markdown("# Performance in service"),
@@ -44,9 +46,9 @@ def performance_card(
         Markdown("# Performance in service"),
         Markdown(f"**{verdict}**"),
         Markdown(
-            f"{report.answers:,} answers were judged by what users said or rented within {report.horizon}; "
-            f"{report.awaited:,} are younger and awaited. Bands are 95 % intervals over users. Hollow points "
-            "are estimates: their labels have not all come."
+            f"{report.answers:,} answers were judged by what users said or rented within "
+            f"{in_words(report.horizon)}; {report.awaited:,} are younger and awaited. Bands are 95 % "
+            "intervals over users. Hollow points are estimates: their labels have not all come."
         ),
     ]
     if test_rmse is not None:

@@ -14,7 +14,10 @@ from monitoring.served_roles import ServedFeatures
 from monitoring.settings import MonitoringSettings
 
 MOST_ANSWERS = 20_000
-"""Answers of a version, drawn at random, that are looked at: more would not move an estimate."""
+"""Answers, drawn at random, that are looked at: more would not move an estimate."""
+
+LATEST_RATINGS = 1_000
+"""Ratings to learn from: those before what may have changed the errors would hide it."""
 
 
 def estimates(
@@ -45,7 +48,7 @@ def estimates(
                 f"the RMSE of what awaits ratings of version {version} is not estimated: {rated} are there"
             )
             continue
-        drawn = of_version.sample(min(len(of_version), MOST_ANSWERS), random_state=0)
+        drawn = _latest(of_version)
         shown = found.shown.join(drawn, on="request_id", how="inner")
         said = shown[["position", "score", "predicted_rating"]].reset_index(drop=True)
         served = features.of_requests(found.features(shown["request_id"])).reset_index(drop=True)
@@ -61,6 +64,14 @@ def estimates(
                 notes.append(f"the RMSE of version {version} from {begin:%Y-%m-%d} is not estimated: {error}")
                 continue
             yield begin, end, version, ALL, "rmse", *figure, int(wanted.sum()), True
+
+
+def _latest(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return the newest answers that had their time, with ``LATEST_RATINGS``, and the awaited ones."""
+    newest = answers[answers["mature"]].sort_values("served_at", ascending=False, kind="stable")
+    awaited = answers[~answers["mature"]]
+    awaited = awaited.sample(min(len(awaited), MOST_ANSWERS), random_state=0)
+    return pd.concat([newest[newest["rated"].cumsum() <= LATEST_RATINGS], awaited])
 
 
 def who_rates(

@@ -48,7 +48,7 @@ class PerformanceReport:
             return "no answer is logged: nothing is known of performance"
         lines = [
             f"{self.answers:,} answers, {self.awaited:,} of them awaited: an answer has "
-            f"{_words(self.horizon)} for its labels"
+            f"{in_words(self.horizon)} for its labels"
         ]
         everybody = self.table[self.table["segment"] == ALL]
         for _, group in everybody.groupby("model_version"):
@@ -107,7 +107,8 @@ def measure(
     )
 
 
-def _words(time: pd.Timedelta) -> str:
+def in_words(time: pd.Timedelta) -> str:
+    """Return a time such as ``7 days``."""
     for unit, one in (("days", "1D"), ("hours", "1h"), ("minutes", "1min")):
         if time >= pd.Timedelta(one):
             return f"{time / pd.Timedelta(one):g} {unit}"

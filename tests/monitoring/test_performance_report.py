@@ -42,6 +42,12 @@ def test_awaited_periods_are_estimated_and_flagged(served_log) -> None:
     assert "estimated" in str(found)
 
 
+def test_an_estimate_is_of_the_latest_ratings_and_knows_of_a_change(served_log) -> None:
+    log = served_log(answers=6000, delay_days=1.5, error=lambda day: np.where(day < 12, 0.4, 0.9))
+    estimated = report(log).table.query("estimated and metric == 'rmse'")
+    assert estimated["value"].iloc[-1] == pytest.approx(0.9, rel=0.1)
+
+
 def test_what_is_not_estimated_is_said(served_log) -> None:
     predictions, feedback = served_log(delay_days=1.5)
     begin = END - pd.Timedelta(days=7)
