@@ -90,7 +90,8 @@ def write_log(
     from serving.settings import ServingSettings
     from serving.triton import predictor_name
 
-    settings, inputs = ServingSettings(home=home), feature_columns().user
+    settings = ServingSettings(home=home)
+    inputs = [name for name in feature_columns().user if name != "user_id"]
     predictions, feedback = [], []
     chosen = events[part]
     rows = zip(chosen.to_dict("records"), np.flatnonzero(part), strict=True)

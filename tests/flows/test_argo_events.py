@@ -66,7 +66,7 @@ def test_an_alarm_on_argo_is_one_event_with_the_reason_and_the_new_window(python
 
 def test_an_event_that_is_not_taken_is_a_training_that_failed(log, monkeypatch):
     log.clear()
-    monkeypatch.setattr(retraining, "_waiting", lambda: None)
+    monkeypatch.setattr(retraining, "waiting_version", lambda: None)
     with pytest.raises(FlowFailedError, match="is METAFLOW_ARGO_EVENTS_WEBHOOK_URL right"):
         retraining.retrain("drift in price", UNTIL, True)
     assert [one.outcome for one in log.read()] == [Outcome.FAILED]
@@ -97,7 +97,7 @@ def test_the_rollout_writes_down_a_version_that_lost_its_traffic(log):
 
 
 def test_a_training_that_has_not_ended_for_days_is_dead(log, monkeypatch):
-    monkeypatch.setattr(retraining, "_waiting", lambda: 7)
+    monkeypatch.setattr(retraining, "waiting_version", lambda: 7)
     assert "another retraining is running" in retraining.retrain("drift in price", UNTIL, True).conclusion
     monkeypatch.setattr(retraining, "LONGEST_TRAINING", pd.Timedelta(0))
     done = retraining.retrain("drift in price", UNTIL, True)

@@ -170,18 +170,18 @@ def test_a_training_is_written_down_before_it_starts(flows: Flows, monkeypatch: 
 def test_three_in_vain_call_a_person_once_and_stop(flows: Flows, webhook: list[str]) -> None:
     flows.version = None
     for month in range(3):
-        retrain("drift in purpose", UNTIL + pd.Timedelta(days=30 * month), roll_out=True)
+        retrain("drift in purpose", UNTIL + pd.Timedelta(days=60 * month), roll_out=True)
         if month == 1:
             flows.fails = True
             with pytest.raises(FlowFailedError):
-                retrain("drift in purpose", UNTIL + pd.Timedelta(days=45), roll_out=True)
+                retrain("drift in purpose", UNTIL + pd.Timedelta(days=120), roll_out=True)
     assert [flow for flow, _ in flows.started] == ["train"] * 3
     assert len(webhook) == 1
     assert "3 trainings in a row brought nothing, the last one: no space left" in webhook[0]
 
     retraining.go(FlowSettings())
     flows.fails, flows.version = False, 7
-    assert retrain("drift in purpose", UNTIL + pd.Timedelta(days=120), roll_out=False).version == 7
+    assert retrain("drift in purpose", UNTIL + pd.Timedelta(days=180), roll_out=False).version == 7
     assert len(webhook) == 1
 
 
