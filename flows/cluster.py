@@ -118,6 +118,11 @@ def training_trigger(settings: ClusterSettings) -> Callable[[Any], Any]:
     return trigger_on_finish(flow="FeaturesFlow")
 
 
+def rollout_trigger(settings: ClusterSettings) -> Callable[[Any], Any]:
+    """Start the rollout after a training, or after a refresh: it is deployed twice, as the training is."""
+    return trigger_on_finish(flow="RefreshFlow" if settings.roll_out_after == "refresh" else "TrainFlow")
+
+
 def _told(mutable_step: Any, decorator: str, defaults: dict[str, Any]) -> dict[str, Any]:
     """What a step or `--with` tells a decorator, without what goes by default."""
     told: dict[str, Any] = next((given for *_, given in mutable_step.get_decorator_specs(decorator)), {})

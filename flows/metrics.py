@@ -1,7 +1,6 @@
 """What the flows tell Prometheus, a function for each part; docs/metrics.md lists the names."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from prometheus_client.core import GaugeMetricFamily
@@ -10,6 +9,7 @@ from feature_repo.settings import FeatureSettings
 from flows.settings import FlowSettings
 from monitoring import quarantine
 from monitoring.batch_metrics import publish
+from monitoring.deterioration import Deterioration
 from monitoring.drift_report import TOGETHER, DriftReport
 from monitoring.settings import MonitoringSettings
 
@@ -73,14 +73,8 @@ def drift(report: DriftReport) -> None:
     )
 
 
-def performance(verdicts: Iterable[Any]) -> None:
-    """Tell the verdicts on the served version's performance.
-
-    Args:
-        verdicts: each with ``metric`` and ``version``, its figures ``current``, ``reference`` and ``limit``,
-            and ``alarm``.
-    """
-    judged = list(verdicts)
+def performance(verdicts: Sequence[Deterioration]) -> None:
+    """Tell the verdicts on the served version's performance."""
     families = []
     for name, text, value in (
         ("current", "Figure of the served version", lambda one: one.current),
@@ -89,7 +83,7 @@ def performance(verdicts: Iterable[Any]) -> None:
         ("alarm", "1 where the figure got worse, else 0", lambda one: float(one.alarm)),
     ):
         family = GaugeMetricFamily(f"rentals_performance_{name}", text, labels=("figure", "version"))
-        for one in judged:
+        for one in verdicts:
             family.add_metric((one.metric, one.version), value(one))
         families.append(family)
     publish("performance", families)

@@ -3,13 +3,18 @@
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
 from metaflow import FlowSpec, Parameter, current, step
 
+from flows.cluster import pod, pods, scheduled
+from flows.settings import ClusterSettings
 
+
+@pods
+@scheduled(ClusterSettings().refresh_cron)
 class RefreshFlow(FlowSpec):
     """Export the champion's weights again, with the rentals and features of today: no training.
 
     1. start: the catalogue and the latest requests, through Feast.
     2. export: ONNX, checked as at the gate; a version with the champion's lineage, for the rollout.
-    3. end: say which version it is.
+    3. end: say which version it is, or why there is none.
     """
 
     until = Parameter("until", default="", help="day as of which the catalogue is; empty: as the features")
@@ -27,23 +32,28 @@ class RefreshFlow(FlowSpec):
         self.inputs = inputs(FeatureSettings(), day(self.until, "until"))
         self.next(self.export)
 
+    @pod(again=False)
     @step
     def export(self):
         """Export and register."""
-        from flows.refreshing import refresh
+        from flows.refreshing import NothingToRefreshError, refresh
         from models.settings import GateSettings
 
         run = f"RefreshFlow/{current.origin_run_id or current.run_id}"
-        self.version = refresh(self.inputs, run, self.reason, GateSettings())
+        self.version = None
+        try:
+            self.version = refresh(self.inputs, run, self.reason, GateSettings())
+            self.conclusion = (
+                f"version {self.version} has {len(self.inputs.catalogue):,} rentals as of "
+                f"{self.inputs.until:%Y-%m-%d}: `python flows/rollout.py run --version {self.version}`"
+            )
+        except NothingToRefreshError as nothing:
+            self.conclusion = str(nothing)
         self.next(self.end)
 
     @step
     def end(self):
-        """Say which version it is."""
-        self.conclusion = (
-            f"version {self.version} has {len(self.inputs.catalogue):,} rentals as of "
-            f"{self.inputs.until:%Y-%m-%d}; `python flows/rollout.py run --version {self.version}` serves it"
-        )
+        """Say which version it is, or why there is none."""
         print(self.conclusion)
 
 

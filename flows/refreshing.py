@@ -21,6 +21,10 @@ class RefreshError(RuntimeError):
     """The champion cannot be refreshed; the message names the remedy."""
 
 
+class NothingToRefreshError(RefreshError):
+    """There is nothing to do, or something else comes first: a normal end of the flow."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The whole catalogue as of ``until``, and the latest requests with their features as of each."""
@@ -69,7 +73,8 @@ def refresh(given: Inputs, run: str, reason: str, settings: GateSettings) -> int
         settings: the limit of the parity.
 
     Raises:
-        RefreshError: the catalogue is not newer, a version waits for its rollout, or the graph fails a check.
+        NothingToRefreshError: the catalogue is not newer, or a version waits for its rollout.
+        RefreshError: the graph fails a check.
         RegistryError, CheckpointError: there is no champion, or this code cannot read it.
     """
     from models.adversarial import adversarial_faults
@@ -83,12 +88,12 @@ def refresh(given: Inputs, run: str, reason: str, settings: GateSettings) -> int
     registry = Registry()
     champion, waiting = registry.champion(), registry.alias(CHALLENGER)
     if waiting and waiting.lineage.get("metaflow_run") != run:
-        raise RefreshError(
+        raise NothingToRefreshError(
             f"version {waiting.version} waits for its rollout, which a refresh would overtake: "
             f"`python flows/rollout.py run --version {waiting.version}` first"
         )
     if given.until <= catalogue_of(champion):
-        raise RefreshError(
+        raise NothingToRefreshError(
             f"version {champion.version} has the catalogue of {catalogue_of(champion):%Y-%m-%d} already: run "
             "`make features` with newer ratings first"
         )

@@ -3,10 +3,13 @@
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
 from metaflow import FlowSpec, Parameter, card, current, environment, resources, step
 
+from flows.cluster import pods
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Trainings run side by side: one that took every core would slow the others down more than it gained."""
 
 
+@pods
 class ReplayFlow(FlowSpec):
     """Policies of retraining on the same months, each scored by what people took and gave.
 

@@ -262,11 +262,13 @@ def refresh(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
             return Considered(None, f"{reason}: a retraining is running")
         if (why := stopped(settings)) is not None:
             return Considered(None, f"{reason}, but the loop is stopped ({why})")
+        if on_argo():
+            return Considered(None, f"{reason}: the refresh has its own schedule")
         if (waiting := waiting_version()) is not None:
             return Considered(None, f"{reason}, but version {waiting} waits for its rollout")
-        version = start("refresh", until=f"{until:%Y-%m-%d}", reason=reason).data.version
-        conclusion = f"{reason}: version {version} has the catalogue of {until:%Y-%m-%d}"
-        if roll_out:
+        refreshed = start("refresh", until=f"{until:%Y-%m-%d}", reason=reason).data
+        version, conclusion = refreshed.version, f"{reason}: {refreshed.conclusion}"
+        if roll_out and version:
             conclusion += f"; {_roll_out(version, settings)}"
         return Considered(version, conclusion, "a refresh passes no gate")
 

@@ -1,13 +1,14 @@
 """A registered version into traffic: `python flows/rollout.py run --version 4`."""
 
 import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
-from metaflow import FlowSpec, Parameter, card, current, step, trigger_on_finish
+from metaflow import FlowSpec, Parameter, card, current, step
 
-from flows.cluster import pod, pods
+from flows.cluster import pod, pods, rollout_trigger
+from flows.settings import ClusterSettings
 
 
 @pods
-@trigger_on_finish(flow="TrainFlow")
+@rollout_trigger(ClusterSettings())
 class RolloutFlow(FlowSpec):
     """Canary a version beside the champion; promote it or take it back.
 

@@ -59,7 +59,7 @@ class ClusterSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RENTALS_CLUSTER_")
 
-    image: str = "rentals"
+    image: str = "rentals-flows"
     """Image of every step: Python 3.11 with this project installed. The code comes along with a run."""
 
     service_account: str = ""
@@ -71,7 +71,7 @@ class ClusterSettings(BaseSettings):
     variables: dict[str, str] = {}
     """Further variables of every step, as JSON. Whoever may read a workflow reads them: nothing secret."""
 
-    home_claim: str = "rentals-home"
+    home_claim: str = "rentals"
     """Persistent volume claim that every step mounts; many nodes write to it (``ReadWriteMany``)."""
 
     home: Path = Path("/rentals")
@@ -106,8 +106,14 @@ class ClusterSettings(BaseSettings):
     train_on: Literal["features", "drift"] = "features"
     """What starts this deployment of the training flow; ``make deploy-flows`` makes one of each."""
 
+    roll_out_after: Literal["train", "refresh"] = "train"
+    """What starts this deployment of the rollout flow; ``make deploy-flows`` makes one of each."""
+
     features_cron: Cron = "0 2 * * *"
     """When the features are computed (UTC); the training and the rollout follow."""
+
+    refresh_cron: Cron = "0 3 * * 1"
+    """When the champion's catalogue is refreshed (UTC); the rollout follows."""
 
     precompute_cron: Cron = "0 4 * * *"
     """When every user's recommendations are precomputed (UTC)."""

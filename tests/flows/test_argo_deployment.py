@@ -47,7 +47,7 @@ def resources(tmp_path_factory, python, s3) -> dict[str, Resource]:
     """What would be deployed, by name and kind."""
     home = tmp_path_factory.mktemp("argo") / "home"
     said = python("-m", "flows", "deploy", "--dry-run", RENTALS_HOME=str(home), **CLUSTER, **s3)
-    assert "12 resources are in" in said and str(home / "argo") in said
+    assert "16 resources are in" in said and str(home / "argo") in said
     return {file.stem: yaml.safe_load(file.read_text()) for file in (home / "argo").iterdir()}
 
 
@@ -68,7 +68,9 @@ def test_every_flow_is_deployed_and_drift_has_a_training_of_its_own(resources):
             "featuresflow",
             "trainflow",
             "trainflow-on-drift",
+            "refreshflow",
             "rolloutflow",
+            "rolloutflow-on-refresh",
             "monitorflow",
             "precomputeflow",
             "searchflow",
@@ -157,7 +159,10 @@ def test_steps_are_repeated_unless_that_would_do_something_twice(resources):
         for step, pod in steps(resource).items()
         if not pod.get("retryStrategy")
     }
-    assert once == {("trainflow", "register"), ("trainflow-on-drift", "register"), ("monitorflow", "act")}
+    assert once == {
+        *(("trainflow", "register"), ("trainflow-on-drift", "register")),
+        *(("monitorflow", "act"), ("refreshflow", "export")),
+    }
     trial = steps(resources["searchflow.workflowtemplate"])["screen"]
     # Once as the step itself says, and up to three times to write down for @catch that it failed.
     assert trial["retryStrategy"]["limit"] == 1 + 3
@@ -167,7 +172,8 @@ def test_steps_are_repeated_unless_that_would_do_something_twice(resources):
 
 
 def test_features_start_the_training_and_that_the_rollout(resources):
-    for flow, before in (("trainflow", "FeaturesFlow"), ("rolloutflow", "TrainFlow")):
+    chain = {"trainflow": "FeaturesFlow", "rolloutflow": "TrainFlow", "rolloutflow-on-refresh": "RefreshFlow"}
+    for flow, before in chain.items():
         sensor = resources[f"{flow}.sensor"]["spec"]
         (dependency,), (trigger,) = sensor["dependencies"], sensor["triggers"]
         filters = {one["expr"]: one["fields"][0]["path"] for one in dependency["filters"]["exprs"]}
