@@ -1,5 +1,6 @@
 """What the monitoring flow finds, as reasons to train or to refresh, and as a file that others draw."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ class Look:
         compared: the ratings it was trained on, and those that came after.
         report: whether these moved.
         unlisted_share: share of the later ratings that are of rentals which its catalogue lacks.
+        unlisted_limit: the share from which on the catalogue is to be refreshed.
     """
 
     performance: "PerformanceReport"
@@ -33,6 +35,7 @@ class Look:
     compared: Periods
     report: "DriftReport"
     unlisted_share: float
+    unlisted_limit: float
 
     @property
     def alarms(self) -> list[str]:
@@ -45,7 +48,7 @@ class Look:
     @property
     def outdated(self) -> str | None:
         """Why to refresh the catalogue, in words; None while it holds most of what people take."""
-        if self.unlisted_share <= MonitoringSettings().unlisted_share:
+        if self.unlisted_share <= self.unlisted_limit:
             return None
         return f"{self.unlisted_share:.0%} of the new ratings are of rentals that the catalogue lacks"
 
@@ -55,7 +58,7 @@ class Look:
 
 
 def look(
-    version: int,
+    names: Sequence[str],
     trained_until: pd.Timestamp,
     catalogue_of: pd.Timestamp,
     until: pd.Timestamp,
@@ -66,7 +69,7 @@ def look(
     """Judge a version by what became of its answers, and by what has moved since its training.
 
     Args:
-        version: its number, as the prediction log has it.
+        names: the versions of its weights in the prediction log, the one that serves first.
         trained_until: end of the ratings that it knew.
         catalogue_of: time of the catalogue that it serves.
         until: ratings that arrived before it count.
@@ -77,10 +80,11 @@ def look(
     Raises:
         LakeError: there is no rating before or after the training.
     """
-    performance = measure(features.lake, version, now, monitoring)
-    served = served_drift(features.lake, version, monitoring)
+    performance = measure(features.lake, names, now, monitoring)
+    served = served_drift(features.lake, names, monitoring)
     compared = periods(features, trained_until, until)
-    return Look(performance, served, compared, drift(compared), compared.unlisted_share(catalogue_of))
+    unlisted = compared.unlisted_share(catalogue_of)
+    return Look(performance, served, compared, drift(compared), unlisted, monitoring.unlisted_share)
 
 
 def write_drift(path: Path, found: Look) -> None:

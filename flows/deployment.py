@@ -1,11 +1,15 @@
 """From a registered version to a served one."""
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from serving.components import RuntimeState
     from serving.rollback import Rollback
     from serving.rollout import RolloutOutcome
+
+TURN_SECONDS = 60
+"""Time between two looks whether another rollout has ended; the pod's own limit ends the wait."""
 
 
 def stage(version: int) -> str:
@@ -103,3 +107,17 @@ def roll_back(why: str, predictor: str | None = None) -> tuple["Rollback", str]:
         # The traffic comes first, and has moved.
         return done, f"the registry still says otherwise: {error}"
     return done, f"version {champion} is the registry's {CHAMPION}"
+
+
+def roll_out_in_turn(version: int, steps: tuple[int, ...] | None, again: bool) -> "RolloutOutcome":
+    """Roll out; on Argo, where a training's rollout and a refresh's may meet, after any other one."""
+    from flows.events import on_argo
+    from serving.rollout import RolloutRunningError
+
+    while True:
+        try:
+            return roll_out(version, steps, again)
+        except RolloutRunningError:
+            if not on_argo():
+                raise
+            time.sleep(TURN_SECONDS)

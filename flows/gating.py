@@ -77,9 +77,9 @@ def gate_beside(
     """Export the model with the catalogue as of ``data.until``, and decide whether it becomes a version.
 
     The window is the candidate's test days, without those from which the champion has learnt. Users' features
-    are as of each event. Beside a champion, both rank the catalogue that they would serve: the champion that
-    of its training's end, the candidate that before the window. The baselines see the latest one, and so does
-    the candidate beside them.
+    are as of each event. Beside a champion, the candidate ranks the catalogue of before the window, and the
+    champion its own where that is older: a later one would count the very events that it is to rank. The
+    baselines see the latest one, and so does the candidate beside them.
 
     Args:
         rival: the champion; None for the baselines.
@@ -104,7 +104,9 @@ def gate_beside(
     # A version serves with the catalogue that it was exported with: in that two versions differ too.
     own = model_scores("the candidate", model, window.frozen(data.test_from) if rival else window)
     other = (
-        model_scores(f"version {rival.version}", rival.model, window.frozen(rival.catalogue_of))
+        model_scores(
+            f"version {rival.version}", rival.model, window.frozen(min(rival.catalogue_of, data.test_from))
+        )
         if rival
         else baseline_scores("the baselines", window, train)
     )

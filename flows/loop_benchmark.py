@@ -36,6 +36,8 @@ def benchmark(data: str) -> dict[str, Any]:
     from serving import runtime
     from serving.settings import ServingSettings
 
+    if FlowSettings().home.parent.name != "bench":
+        raise LoopBenchmarkError("it empties the home's online store: run it by `make bench-loop`")
     bench = _Bench(data)
     try:
         for measured in (bench.event_to_feature, bench.drift_to_alarm, bench.alarm_to_trained, bench.rollout):

@@ -38,6 +38,7 @@ class MonitorFlow(FlowSpec):
         from flows.gating import catalogue_of
         from flows.parameters import day
         from flows.performance_card import performance_card
+        from flows.refreshing import same_weights
         from models.registry import Registry
         from monitoring.report import drift_chart
         from monitoring.settings import MonitoringSettings
@@ -46,7 +47,7 @@ class MonitorFlow(FlowSpec):
         border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
         self.last_day, now = day(self.until, "until") or history.as_of(settings), pd.Timestamp.now("UTC")
         found = look(
-            champion.version, border, catalogue_of(champion), self.last_day, now, settings, monitoring
+            same_weights(champion), border, catalogue_of(champion), self.last_day, now, settings, monitoring
         )
         print(found)
         write_drift(monitoring.home / "monitoring" / "drift.json", found)
@@ -66,13 +67,14 @@ class MonitorFlow(FlowSpec):
         from flows.retraining import refresh, retrain
 
         self.new_version, self.gate, self.conclusion = None, "", "no alarm: nothing to do"
-        done = None
+        done = []
         if self.reasons:
-            done = retrain("; ".join(self.reasons), self.last_day, self.rollout)
-        if self.outdated and not (done and done.version):
-            done = refresh(self.outdated, self.last_day, self.rollout)
+            done.append(retrain("; ".join(self.reasons), self.last_day, self.rollout))
+        if self.outdated and not any(each.version for each in done):
+            done.append(refresh(self.outdated, self.last_day, self.rollout))
         if done:
-            self.new_version, self.gate, self.conclusion = done.version, done.gate, done.conclusion
+            self.new_version, self.gate = done[-1].version, done[0].gate
+            self.conclusion = "; ".join(each.conclusion for each in done)
         self.next(self.end)
 
     @step

@@ -1,5 +1,6 @@
 """What the monitoring flow reads of the log: how good the champion is, and whether what it serves moved."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,36 +59,35 @@ def table_of(settings: MonitoringSettings) -> Path:
     return settings.home / "monitoring" / "performance.parquet"
 
 
-def measure(folder: Path, version: int, now: pd.Timestamp, settings: MonitoringSettings) -> PerformanceReport:
+def measure(
+    folder: Path, names: Sequence[str], now: pd.Timestamp, settings: MonitoringSettings
+) -> PerformanceReport:
     """Judge all that was served by the log, and write the figures to ``table_of``.
 
     Args:
         folder: the lake, which holds the log.
-        version: the champion's.
+        names: versions of the champion's weights, the one that serves first (``refreshing.same_weights``).
         now: until when the log was read.
         settings: thresholds.
     """
     from models.files import replacing
     from monitoring.performance_report import measure as measured
-    from monitoring.prediction_log import read_feedback, read_predictions
+    from monitoring.prediction_log import read_feedback
 
-    predictions = read_predictions(folder)
+    predictions = _answers(folder, names)
     ratings = _later_ratings(folder, predictions, now)
-    report = measured(predictions, read_feedback(folder), ratings, now, str(version), FEATURES, settings)
+    report = measured(predictions, read_feedback(folder), ratings, now, names[0], FEATURES, settings)
     with replacing(table_of(settings)) as temporary:
         report.table.to_parquet(temporary, index=False)
     return report
 
 
-def served_drift(folder: Path, version: int, settings: MonitoringSettings) -> Served:
-    """Compare the last days in which a version served with its first ones."""
-    from monitoring.prediction_log import read_predictions
+def served_drift(folder: Path, names: Sequence[str], settings: MonitoringSettings) -> Served:
+    """Compare the last days in which a version's weights served with their first ones."""
     from monitoring.served_drift import compare_served
 
-    log = read_predictions(folder)
-    log = log[
-        log["ok"].astype(bool) & (log["model_version"] == str(version)) & log["rental_ids"].map(len).gt(0)
-    ]
+    log, version = _answers(folder, names), names[0]
+    log = log[log["ok"].astype(bool) & (log["model_version"] == version) & log["rental_ids"].map(len).gt(0)]
     days = pd.Timedelta(days=settings.served_days)
     if log.empty or log["timestamp"].max() - log["timestamp"].min() <= days:
         return Served(
@@ -102,6 +102,14 @@ def served_drift(folder: Path, version: int, settings: MonitoringSettings) -> Se
         f"against its first days, until {first_end:%Y-%m-%d}"
     )
     return Served(compare_served(reference, current, settings, COMPARED), words)
+
+
+def _answers(folder: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Read the log; what was served by other versions of the same weights counts as of the first one."""
+    from monitoring.prediction_log import read_predictions
+
+    log = read_predictions(folder)
+    return log.assign(model_version=log["model_version"].replace(dict.fromkeys(names, names[0])))
 
 
 def _later_ratings(folder: Path, predictions: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame | None:

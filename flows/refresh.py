@@ -4,6 +4,7 @@ import flows  # noqa: F401  # isort: skip  (first: it configures Metaflow)
 from metaflow import FlowSpec, Parameter, current, step
 
 from flows.cluster import pod, pods, scheduled
+from flows.parameters import BY_HAND
 from flows.settings import ClusterSettings
 
 
@@ -19,7 +20,7 @@ class RefreshFlow(FlowSpec):
 
     until = Parameter("until", default="", help="day as of which the catalogue is; empty: as the features")
     reason = Parameter(
-        "reason", default="by hand", help="why the catalogue is refreshed; kept with the version"
+        "reason", default=BY_HAND, help="why the catalogue is refreshed; kept with the version"
     )
 
     @step
@@ -36,19 +37,10 @@ class RefreshFlow(FlowSpec):
     @step
     def export(self):
         """Export and register."""
-        from flows.refreshing import NothingToRefreshError, refresh
-        from models.settings import GateSettings
+        from flows.refreshing import try_refresh
 
         run = f"RefreshFlow/{current.origin_run_id or current.run_id}"
-        self.version = None
-        try:
-            self.version = refresh(self.inputs, run, self.reason, GateSettings())
-            self.conclusion = (
-                f"version {self.version} has {len(self.inputs.catalogue):,} rentals as of "
-                f"{self.inputs.until:%Y-%m-%d}: `python flows/rollout.py run --version {self.version}`"
-            )
-        except NothingToRefreshError as nothing:
-            self.conclusion = str(nothing)
+        self.version, self.conclusion = try_refresh(self.inputs, run, self.reason)
         self.next(self.end)
 
     @step

@@ -7,14 +7,23 @@ features of the others grow old. Exporting the same weights again costs seconds 
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from feature_repo import lake
 from feature_repo.settings import FeatureSettings
 from flows.gating import CATALOGUE_OF, HALF_ROWS, OTHERS, catalogue_of
+from flows.settings import FlowSettings
 from flows.training import computed_until, with_size_labels
 from models.settings import GateSettings
+
+if TYPE_CHECKING:
+    from models.registry import ModelVersion
+
+
+REFRESHED_FROM = "refreshed_from"
+"""Key of the lineage that names the version with the same weights and the former catalogue."""
 
 
 class RefreshError(RuntimeError):
@@ -32,6 +41,17 @@ class Inputs:
     catalogue: pd.DataFrame
     requests: pd.DataFrame
     until: pd.Timestamp
+
+
+def same_weights(version: "ModelVersion") -> list[str]:
+    """Return the versions that have the weights of ``version``, itself first, then those it was made from."""
+    from models.registry import Registry
+
+    registry, found = Registry(), [str(version.version)]
+    while older := version.lineage.get(REFRESHED_FROM):
+        version = registry.get(int(older))
+        found.append(older)
+    return found
 
 
 def inputs(features: FeatureSettings, until: pd.Timestamp | None) -> Inputs:
@@ -113,7 +133,7 @@ def refresh(given: Inputs, run: str, reason: str, settings: GateSettings) -> int
             )
         changed = {
             CATALOGUE_OF: f"{given.until:%Y-%m-%d}",
-            "refreshed_from": str(champion.version),
+            REFRESHED_FROM: str(champion.version),
             "metaflow_run": run,
             "reason": reason,
             "onnx_max_abs_diff": difference,
@@ -136,3 +156,25 @@ def refresh(given: Inputs, run: str, reason: str, settings: GateSettings) -> int
         )
     registry.set_alias(CHALLENGER, version)
     return version
+
+
+def try_refresh(given: Inputs, run: str, reason: str) -> tuple[int | None, str]:
+    """Refresh where there is something to, and return the version, if any, with what came of it in words.
+
+    Raises:
+        RefreshError, RegistryError, CheckpointError: as ``refresh``.
+    """
+    from flows.events import on_argo
+    from flows.retraining import stopped
+
+    # A person who asks for a refresh means it; a schedule obeys the stop as the loop does.
+    if on_argo() and (why := stopped(FlowSettings())) is not None:
+        return None, f"nothing was refreshed: the loop is stopped ({why})"
+    try:
+        version = refresh(given, run, reason, GateSettings())
+    except NothingToRefreshError as nothing:
+        return None, str(nothing)
+    return version, (
+        f"version {version} has {len(given.catalogue):,} rentals as of {given.until:%Y-%m-%d}: "
+        f"`python flows/rollout.py run --version {version}`"
+    )

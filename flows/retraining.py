@@ -99,12 +99,12 @@ class RetrainingLog:
             )
 
     def end(self, outcome: Outcome, version: int | None, detail: str) -> None:
-        """Write how the last training ended."""
+        """Write how the last training ended, whatever a person has said meanwhile."""
         with self._connected() as connection:
             connection.execute(
                 "UPDATE retrainings SET outcome = ?, version = ?, detail = ?"
-                " WHERE id = (SELECT max(id) FROM retrainings)",
-                (outcome, version, detail),
+                " WHERE id = (SELECT max(id) FROM retrainings WHERE outcome != ?)",
+                (outcome, version, detail, Outcome.FORGIVEN),
             )
 
     def read(self) -> list[Retraining]:
@@ -129,6 +129,11 @@ class RetrainingLog:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self._path)) as connection, connection:
             yield connection
+
+
+def last_training(past: Sequence[Retraining]) -> Retraining | None:
+    """Return the last training; a person's word is none."""
+    return next((one for one in reversed(past) if one.outcome is not Outcome.FORGIVEN), None)
 
 
 def log_of(settings: FlowSettings) -> RetrainingLog:
@@ -284,10 +289,10 @@ def trained_on_argo(until: str, reason: str, version: int | None, gate: str) -> 
     """
     settings = FlowSettings()
     log = log_of(settings)
-    past = log.read()
-    if not on_argo() or not past or past[-1].outcome is not Outcome.RUNNING:
+    last = last_training(log.read())
+    if not on_argo() or last is None or last.outcome is not Outcome.RUNNING:
         return
-    if (f"{past[-1].until:%Y-%m-%d}", past[-1].reason) == (until, reason):
+    if (f"{last.until:%Y-%m-%d}", last.reason) == (until, reason):
         _end(log, settings, Outcome.REGISTERED if version else Outcome.REFUSED, version, gate)
 
 
@@ -309,9 +314,9 @@ def _roll_out(version: int, settings: FlowSettings) -> str:
 def lost(version: int, why: str, settings: FlowSettings) -> None:
     """Write down that a version has lost its traffic again, if the last training has brought it."""
     log = log_of(settings)
-    past = log.read()
+    last = last_training(log.read())
     # One that was trained by hand is no step of the loop; whoever is told twice writes once.
-    if past and past[-1].version == version and past[-1].outcome is Outcome.REGISTERED:
+    if last and last.version == version and last.outcome is Outcome.REGISTERED:
         _end(log, settings, Outcome.ROLLED_BACK, version, why)
 
 
@@ -326,6 +331,7 @@ def _end(
             "Nothing trains any more until `python -m flows retraining --go`.",
             settings.alert_url,
         )
+    _tell(log, settings)
 
 
 def is_running(settings: FlowSettings) -> bool:
@@ -342,15 +348,16 @@ def _claim(settings: FlowSettings) -> Path:
 
 def _runs_on_argo(log: RetrainingLog) -> bool:
     """Whether a training runs of which this process knows by the log alone."""
-    past = log.read()
-    recent = past and datetime.now(UTC) - past[-1].began_at < LONGEST_TRAINING
-    return on_argo() and bool(recent) and past[-1].outcome is Outcome.RUNNING
+    last = last_training(log.read())
+    if not on_argo() or last is None or last.outcome is not Outcome.RUNNING:
+        return False
+    return datetime.now(UTC) - last.began_at < LONGEST_TRAINING
 
 
 def _bury(log: RetrainingLog, settings: FlowSettings) -> None:
     """Write down that a training which nobody runs any more has failed."""
-    past = log.read()
-    if past and past[-1].outcome is Outcome.RUNNING:
+    last = last_training(log.read())
+    if last and last.outcome is Outcome.RUNNING:
         _end(log, settings, Outcome.FAILED, None, "it was killed")
 
 
@@ -364,8 +371,9 @@ def _tell(log: RetrainingLog, settings: FlowSettings) -> None:
 
 def stop(settings: FlowSettings, why: str) -> None:
     """Let nothing train until ``go``."""
-    stop_file(settings).parent.mkdir(parents=True, exist_ok=True)
-    stop_file(settings).write_text(f"{why}\n")
+    from serving.files import replace_text
+
+    replace_text(stop_file(settings), f"{why}\n")
     _tell(log_of(settings), settings)
 
 

@@ -33,7 +33,7 @@ class RolloutFlow(FlowSpec):
     def start(self):
         """Roll out."""
         from flows.cards import rollout_card
-        from flows.deployment import roll_out
+        from flows.deployment import roll_out_in_turn
         from flows.events import version_to_roll_out
         from flows.parameters import shares
         from flows.retraining import rolled_out_on_argo
@@ -42,7 +42,7 @@ class RolloutFlow(FlowSpec):
         self.outcome = None
         self.rolled_out = version_to_roll_out(self.version, current.get("trigger"))
         if self.rolled_out:
-            self.outcome = roll_out(self.rolled_out, steps, self.again)
+            self.outcome = roll_out_in_turn(self.rolled_out, steps, self.again)
             rolled_out_on_argo(self.rolled_out, self.outcome)
             current.card.extend(rollout_card(self.outcome))
         self.next(self.end)
@@ -51,7 +51,7 @@ class RolloutFlow(FlowSpec):
     def end(self):
         """Say which version serves."""
         if not self.outcome:
-            print("nothing to roll out: the gate let no version through")
+            print("nothing to roll out: no version was registered")
             return
         verdict = "promoted" if self.outcome.promoted else "rolled back"
         print(f"version {self.rolled_out} was {verdict}: {'; '.join(self.outcome.reasons)}")

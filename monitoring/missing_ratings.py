@@ -56,6 +56,9 @@ def estimates(
         squared = errors.reindex(_keys(shown)).to_numpy()
         for begin, end in awaiting.itertuples(index=False):
             wanted = (shown["period_start"] == begin).to_numpy()
+            # Of a large log some periods may be drawn empty; an answer may also have shown nothing.
+            if not wanted.any():
+                continue
             try:
                 figure = estimated_rmse(
                     covariates, squared, shown["user"].to_numpy(), shown["mature"].to_numpy(), wanted

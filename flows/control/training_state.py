@@ -1,6 +1,6 @@
 """What the loop has trained, whether it trains now, and what speaks against training again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -48,10 +48,10 @@ def training_state(settings: FlowSettings) -> TrainingState:
     """Return the state of the loop of a home."""
     running, stopped = retraining.is_running(settings), retraining.stopped(settings)
     past = retraining.log_of(settings).read()
-    if past and past[-1].outcome is Outcome.RUNNING and not running:
-        last = past[-1]
-        killed = Retraining(last.began_at, last.until, last.reason, Outcome.FAILED, None, "it was killed")
-        past = [*past[:-1], killed]
+    last = retraining.last_training(past)
+    if last and last.outcome is Outcome.RUNNING and not running:
+        killed = replace(last, outcome=Outcome.FAILED, detail="it was killed")
+        past = [killed if one is last else one for one in past]
     waiting, objection = None, None
     try:
         waiting = _waiting()

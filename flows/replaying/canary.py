@@ -114,7 +114,9 @@ def write_log(
                 timestamp=at,
             )
         )
-        if event["rental_id"] in answers.rental_ids[number]:
+        # A rating that became known later than its day was not there when the canary was looked at.
+        prompt = event["arrived_at"].floor("D") == event["event_timestamp"].floor("D")
+        if prompt and event["rental_id"] in answers.rental_ids[number]:
             feedback.append(
                 Feedback(event["rating_id"], event["user_id"], event["rental_id"], event["rating"], at)
             )

@@ -1,6 +1,5 @@
 """What people see of a replay: a card, a picture, and the figures as a file."""
 
-import json
 from typing import Any
 
 import pandas as pd
@@ -107,9 +106,13 @@ def replay_chart(figures: dict[str, Any]) -> Any:
 
 def write_figures(figures: dict[str, Any]) -> str:
     """Write ``bench/replay.json`` and ``bench/replay.svg`` below the home, and return what came of it."""
+    from models.files import replacing
+    from serving.files import replace_json
+
     folder = FeatureSettings().home / "bench"
-    (folder / "replay.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
-    replay_chart(figures).save(str(folder / "replay.svg"))
+    replace_json(folder / "replay.json", figures)
+    with replacing(folder / "replay.svg") as picture:
+        replay_chart(figures).save(str(picture), format="svg")
     lines = [
         f"{'policy':10} {'trainings':>9} {'RMSE':>8} {'to monthly':>10} {'NDCG@10':>8} {'to monthly':>10}"
     ]

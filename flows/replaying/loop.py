@@ -72,8 +72,8 @@ class Loop:
     def _train(self, begin: pd.Timestamp) -> Training | None:
         """Look at what came since the champion's training; train and gate where something is wrong."""
         monitoring = MonitoringSettings(home=self._settings.home)
-        champion, number = self._champion.until, self._number(self._champion)
-        found = look(number, champion, begin, begin, begin, self._settings, monitoring)
+        champion, name = self._champion.until, str(self._number(self._champion))
+        found = look([name], champion, begin, begin, begin, self._settings, monitoring)
         if not found.alarms:
             return None
         flow, now = FlowSettings(), begin.to_pydatetime()

@@ -1,6 +1,7 @@
 """A source's years as a stream: what was known at any day, and what happened in the month after it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -91,11 +92,18 @@ def write_stream(settings: FeatureSettings, data: str, count: int) -> pd.Datetim
             f"some before {months[0]:%Y-%m-%d}: give fewer --months, and at least one"
         )
     events = events_as_of(settings, ratings[when < last])
-    events.to_parquet(settings.home / EVENTS, index=False)
+    _write(events, settings.home / EVENTS)
     listed = lake.read(settings.lake, "rentals")["listed_at"].min()
     times = weeks_of(months).union(months)
-    catalogues_as_of(settings, times[times > listed]).to_parquet(settings.home / CATALOGUES, index=False)
+    _write(catalogues_as_of(settings, times[times > listed]), settings.home / CATALOGUES)
     return months
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    from models.files import replacing
+
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, index=False)
 
 
 def read_stream(settings: FeatureSettings, months: pd.DatetimeIndex) -> Stream:

@@ -70,12 +70,12 @@ def lake(served_log, settings):
 
 @pytest.fixture(scope="module")
 def performance(lake, settings) -> PerformanceReport:
-    return measure(lake, 3, NOW, settings)
+    return measure(lake, ["3"], NOW, settings)
 
 
 @pytest.fixture(scope="module")
 def served(lake, settings) -> Served:
-    return served_drift(lake, 3, settings)
+    return served_drift(lake, ["3"], settings)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def report(compared):
 
 @pytest.fixture(scope="module")
 def found(performance, served, compared, report) -> Look:
-    return Look(performance, served, compared, report, unlisted_share=0.01)
+    return Look(performance, served, compared, report, unlisted_share=0.01, unlisted_limit=0.05)
 
 
 def test_the_figures_of_the_log_are_a_table_in_the_home(performance, settings) -> None:
@@ -129,9 +129,9 @@ def test_what_only_ever_rises_is_not_compared() -> None:
 
 
 def test_a_version_without_two_periods_in_service_is_not_compared(lake, settings) -> None:
-    assert served_drift(lake, 4, settings).drifted == []
+    assert served_drift(lake, ["4"], settings).drifted == []
     long = settings.model_copy(update={"served_days": 60})
-    assert "has not served for 60 days" in str(served_drift(lake, 3, long))
+    assert "has not served for 60 days" in str(served_drift(lake, ["3"], long))
 
 
 def test_a_catalogue_that_lacks_what_people_take_is_outdated(found) -> None:
@@ -144,11 +144,11 @@ def test_a_catalogue_that_lacks_what_people_take_is_outdated(found) -> None:
 
 def test_no_log_is_no_alarm(report, compared, tmp_path) -> None:
     home = MonitoringSettings(home=tmp_path)
-    nothing = measure(tmp_path / "lake", 3, NOW, home)
+    nothing = measure(tmp_path / "lake", ["3"], NOW, home)
     assert str(nothing) == "no answer is logged: nothing is known of performance"
     assert pd.read_parquet(table_of(home)).empty
-    served = served_drift(tmp_path / "lake", 3, home)
-    assert Look(nothing, served, compared, report, 0.0).alarms == ["drift in purpose"]
+    served = served_drift(tmp_path / "lake", ["3"], home)
+    assert Look(nothing, served, compared, report, 0.0, 0.05).alarms == ["drift in purpose"]
     assert len(performance_card(nothing, NOTHING_SERVED)) == 2
 
 

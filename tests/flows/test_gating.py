@@ -3,15 +3,17 @@
 from dataclasses import replace
 
 import mlflow
+import pandas as pd
 import pytest
 
 from flows.deployment import roll_out, serve
-from flows.gating import RivalError, gate
+from flows.gating import Rival, RivalError, gate, gate_beside
 from flows.parameters import BASELINES, CHAMPION
 from flows.training import publish, split
 from models.checkpoint import FILE
 from models.registry import ModelVersion, RegistryError
 from models.settings import ModelSettings
+from models.window_scores import Window
 from tests.flows.conftest import DAY, SETTINGS, UNTIL, trained
 
 
@@ -97,3 +99,12 @@ def test_a_version_without_a_card_gets_no_traffic(champion, registry, bring, mon
     with pytest.raises(RegistryError, match="no complete model card"):
         bring(version)
     assert registry.champion().version == champion.version
+
+
+def test_no_catalogue_of_a_rival_counts_the_events_that_it_ranks(good, data, monkeypatch):
+    seen, real = [], Window.frozen
+    monkeypatch.setattr(Window, "frozen", lambda window, at: seen.append(at) or real(window, at))
+    fitted_until = data.test_from - pd.Timedelta(days=30)
+    for catalogue_of in (data.test_from - pd.Timedelta(days=30), data.until):
+        gate_beside(Rival(1, good, fitted_until, catalogue_of), good, data, SETTINGS)
+    assert seen == [data.test_from, data.test_from - pd.Timedelta(days=30), data.test_from, data.test_from]

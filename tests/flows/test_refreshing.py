@@ -4,7 +4,7 @@ import pytest
 
 from flows.gating import catalogue_of
 from flows.gating import champion as rival_of
-from flows.refreshing import Inputs, RefreshError, refresh
+from flows.refreshing import Inputs, RefreshError, refresh, same_weights
 from flows.training import feature_columns
 from models.checkpoint import FILE, restore
 from models.load import load
@@ -46,7 +46,8 @@ def test_it_waits_for_its_rollout_with_the_champions_lineage_and_card(champion, 
     assert catalogue_of(refreshed) == LATER and catalogue_of(champion) == UNTIL
     for kept in ("trained_until", "fitted_until", "dataset_hash"):
         assert refreshed.lineage[kept] == champion.lineage[kept]
-    assert refreshed.lineage["refreshed_from"] == str(champion.version)
+    assert same_weights(refreshed) == [str(refreshed.version), str(champion.version)]
+    assert same_weights(champion) == [str(champion.version)]
     card = registry.card(refreshed.version)
     assert card.figures == registry.card(champion.version).figures
     assert "catalogue of 2024-07-08" in card.approvals[0].reasons[0]

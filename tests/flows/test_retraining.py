@@ -95,6 +95,8 @@ class Flows:
             reasons = ["200 requests without a regression"] if self.promotes else ["slower"]
             outcome = SimpleNamespace(promoted=self.promotes, reasons=reasons)
             return SimpleNamespace(data=SimpleNamespace(outcome=outcome))
+        if flow == "refresh":
+            return SimpleNamespace(data=SimpleNamespace(version=self.version, conclusion="refreshed"))
         decision = "passed: better" if self.version else "refused: not better"
         gated = SimpleNamespace(decision=decision)
         return SimpleNamespace(data=SimpleNamespace(version=self.version, gated=gated))
@@ -185,6 +187,21 @@ def test_three_in_vain_call_a_person_once_and_stop(flows: Flows, webhook: list[s
     assert len(webhook) == 1
 
 
+def test_a_persons_word_during_a_training_is_not_taken_for_its_end(flows: Flows, monkeypatch) -> None:
+    real = retraining.start
+
+    def interrupted(flow: str, **parameters: Any) -> Any:
+        retraining.go(FlowSettings(), "it looks well")
+        return real(flow, **parameters)
+
+    monkeypatch.setattr(retraining, "start", interrupted)
+    retrain("drift in purpose", UNTIL, roll_out=False)
+    trained, word = retraining.log_of(FlowSettings()).read()
+    assert (trained.outcome, trained.version, trained.until) == (Outcome.REGISTERED, flows.version, UNTIL)
+    assert (word.outcome, word.reason) == (Outcome.FORGIVEN, "by hand: it looks well")
+    assert retraining.last_training([trained, word]) == trained
+
+
 def test_a_training_that_was_killed_has_failed_and_counts(flows: Flows, webhook: list[str]) -> None:
     log = retraining.log_of(FlowSettings())
     for month in range(3):
@@ -265,3 +282,25 @@ def test_a_version_that_a_person_takes_back_has_brought_nothing(
         "by hand: worse",
     )
     assert len(webhook) == 1, "whoever is told twice is called once"
+
+
+def test_a_refresh_is_no_training_and_is_rolled_out(flows: Flows) -> None:
+    done = retraining.refresh("9% are of newer rentals", UNTIL, roll_out=True)
+    assert flows.started == [
+        ("refresh", {"until": f"{UNTIL:%Y-%m-%d}", "reason": "9% are of newer rentals"}),
+        ("rollout", {"version": 2}),
+    ]
+    assert done.version == 2 and "refreshed; version 2 was promoted" in done.conclusion
+    assert not retraining.log_of(FlowSettings()).read()
+    flows.version = None
+    assert retraining.refresh("9%", UNTIL, roll_out=True).version is None
+    assert len(flows.started) == 3, "what is not there is not rolled out"
+
+
+def test_a_refresh_waits_for_a_version_and_obeys_a_stop(flows: Flows) -> None:
+    flows.waiting = 4
+    done = retraining.refresh("9%", UNTIL, roll_out=True)
+    assert "but version 4 waits for its rollout" in done.conclusion and done.version is None
+    retraining.stop(FlowSettings(), "holidays")
+    assert "the loop is stopped (holidays)" in retraining.refresh("9%", UNTIL, roll_out=True).conclusion
+    assert not flows.started
