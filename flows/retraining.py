@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,11 +172,13 @@ def objection(
         )
     trainings = [one for one in past if one.outcome is not Outcome.FORGIVEN]
     # One that failed has learnt nothing from its data: it may be tried again at once.
-    learnt = [one.until for one in past if one.outcome in (Outcome.REGISTERED, Outcome.REFUSED)]
-    if learnt and 0 <= (until - learnt[-1]).days < settings.retrain_cooldown_days:
+    learnt = [one for one in trainings if one.outcome not in (Outcome.FAILED, Outcome.RUNNING)]
+    vain = len(list(takewhile(lambda one: one.outcome is not Outcome.REGISTERED, reversed(learnt))))
+    days = settings.retrain_cooldown_days * 2 ** min(vain, fruitless(past))
+    if learnt and 0 <= (until - learnt[-1].until).days < days:
         return (
-            f"the last training was on data until {learnt[-1]:%Y-%m-%d}: the next one may be on data "
-            f"{settings.retrain_cooldown_days} days later"
+            f"the last training was on data until {learnt[-1].until:%Y-%m-%d}: the next one may be on data "
+            f"{days} days later"
         )
     today = [one for one in trainings if (now - one.began_at).total_seconds() < 24 * 3600]
     if len(today) >= settings.retrain_daily_budget:

@@ -33,7 +33,8 @@ class FlowSettings(BaseSettings):
 
     retrain_cooldown_days: int = Field(60, ge=0)
     """Days of new ratings that a training by an alarm must have seen more than the one before it: as many as
-    its tests keep from it, or it would have learnt from none of what the alarm is about."""
+    its tests keep from it, or it would have learnt from none of what the alarm is about. Each training in a
+    row that brought no version doubles them: what did not help will not help soon."""
 
     retrain_daily_budget: int = Field(3, ge=1)
     """Trainings that alarms may start within 24 hours."""

@@ -47,6 +47,13 @@ def test_it_rests_until_there_are_new_ratings() -> None:
     assert "2026-04-25: the next one may be on data 7 days later" in (against(training(6)) or "")
     assert against(training(7)) is None
     assert against(training(0, Outcome.FAILED)) is None, "it has learnt nothing from that data"
+    assert "data 14 days later" in (against(training(13, Outcome.REFUSED)) or "")
+    assert against(training(14, Outcome.REFUSED)) is None
+    assert "data 28 days later" in (
+        against(training(50, Outcome.REFUSED), training(27, Outcome.ROLLED_BACK)) or ""
+    )
+    forgiven = training(50, Outcome.REFUSED), training(27, Outcome.ROLLED_BACK), training(0, Outcome.FORGIVEN)
+    assert against(*forgiven) is None
     # A replay that begins anew goes back in time.
     assert against(training(-30)) is None
 
@@ -172,18 +179,18 @@ def test_a_training_is_written_down_before_it_starts(flows: Flows, monkeypatch: 
 def test_three_in_vain_call_a_person_once_and_stop(flows: Flows, webhook: list[str]) -> None:
     flows.version = None
     for month in range(3):
-        retrain("drift in purpose", UNTIL + pd.Timedelta(days=60 * month), roll_out=True)
+        retrain("drift in purpose", UNTIL + pd.Timedelta(days=300 * month), roll_out=True)
         if month == 1:
             flows.fails = True
             with pytest.raises(FlowFailedError):
-                retrain("drift in purpose", UNTIL + pd.Timedelta(days=120), roll_out=True)
+                retrain("drift in purpose", UNTIL + pd.Timedelta(days=700), roll_out=True)
     assert [flow for flow, _ in flows.started] == ["train"] * 3
     assert len(webhook) == 1
     assert "3 trainings in a row brought nothing, the last one: no space left" in webhook[0]
 
     retraining.go(FlowSettings())
     flows.fails, flows.version = False, 7
-    assert retrain("drift in purpose", UNTIL + pd.Timedelta(days=180), roll_out=False).version == 7
+    assert retrain("drift in purpose", UNTIL + pd.Timedelta(days=900), roll_out=False).version == 7
     assert len(webhook) == 1
 
 
@@ -217,7 +224,7 @@ def test_a_training_that_was_killed_has_failed_and_counts(flows: Flows, webhook:
 def test_versions_that_lose_their_traffic_again_count_as_nothing(flows: Flows, webhook: list[str]) -> None:
     flows.promotes = False
     for month in range(4):
-        retrain("drift in purpose", UNTIL + pd.Timedelta(days=30 * month), roll_out=True)
+        retrain("drift in purpose", UNTIL + pd.Timedelta(days=300 * month), roll_out=True)
     assert [flow for flow, _ in flows.started] == ["train", "rollout"] * 3
     assert len(webhook) == 1 and "the last one: slower" in webhook[0]
 
