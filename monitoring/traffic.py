@@ -65,7 +65,7 @@ def latest(folder: Path, count: int) -> pd.DataFrame:
 def find(folder: Path, request_id: str) -> dict[str, Any] | None:
     """Return the entry of an answer, its columns by name; None if the log has none of this id.
 
-    Files are looked through from the newest to the oldest.
+    Files are looked through from the newest to the oldest. Columns which the log has gained since are None.
 
     Raises:
         LogFileError: a file of the log is damaged.
@@ -73,7 +73,7 @@ def find(folder: Path, request_id: str) -> dict[str, Any] | None:
     for path in reversed(list(files(folder / "predictions", None))):
         if pc.any(pc.equal(_read(path, ["request_id"])["request_id"], request_id)).as_py():
             rows = _read(path, None).filter(pc.field("request_id") == request_id)
-            return dict(rows.to_pylist()[-1])
+            return dict.fromkeys(PREDICTIONS.names) | rows.to_pylist()[-1]
     return None
 
 

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from monitoring.batch_metrics import PublishedMetrics
 from monitoring.settings import MonitoringSettings
 from serving import runtime
+from serving.manifest import ManifestError
 from serving.ports import HOST
 from serving.seldon import FULL_TRAFFIC
 from serving.settings import ServingSettings
@@ -27,7 +28,7 @@ class RuntimeMetrics(Collector):
         self._settings = settings
 
     def collect(self) -> Iterator[Metric]:
-        """Ask supervisord, and read the manifest."""
+        """Ask supervisord, and read the manifest; what cannot be read hides nothing else."""
         yield from self._components()
         yield self._weights()
 
@@ -56,7 +57,10 @@ class RuntimeMetrics(Collector):
             "Share of the traffic by the applied manifest; 0 for a shadow",
             labels=("predictor",),
         )
-        deployment = runtime.applied(self._settings)
+        try:
+            deployment = runtime.applied(self._settings)
+        except ManifestError:
+            deployment = None
         for predictor in deployment.spec.predictors if deployment else []:
             weights.add_metric((predictor.name,), predictor.traffic / FULL_TRAFFIC)
         return weights

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 MARK = "RENTALS_RUNTIME"
@@ -40,6 +42,7 @@ def is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     # Such as "1: FLOCK  ADVISORY  WRITE 10907 fe:00:2147918 0 EOF"; who waits has an arrow in between.
+    # The device is left out: on btrfs, and on an overlay of several file systems, stat() tells another one.
     locks = (line.split() for line in Path("/proc/locks").read_text().splitlines())
     return any(one[1] == "FLOCK" and one[5].rpartition(":")[2] == wanted for one in locks)
 
@@ -52,6 +55,18 @@ def end_marked(home: Path, seconds: float) -> None:
         if time.monotonic() > deadline:
             _signal(remaining, signal.SIGKILL)
         time.sleep(POLL_SECONDS)
+
+
+def end_group(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    """End a process that leads a group, and the group, at first politely, after ``seconds`` by force."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    # What is left of the group goes even if its leader has ended.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _signal(processes: set[int], number: signal.Signals) -> None:

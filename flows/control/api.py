@@ -45,13 +45,9 @@ def _ago(minutes: int) -> datetime:
     return datetime.now(UTC) - timedelta(minutes=minutes)
 
 
-def create_app(settings: FlowSettings | None = None) -> FastAPI:
-    """Return the application.
-
-    Args:
-        settings: read from the environment by default; the other rooms' own ones are, too.
-    """
-    settings = settings or FlowSettings()
+def create_app() -> FastAPI:
+    """Return the application of the home that the environment names."""
+    settings = FlowSettings()
     serving_settings = ServingSettings(home=settings.home)
     job = RetrainingJob(settings)
 

@@ -1,7 +1,10 @@
 """Which errors the control API answers in their own words, as problems after RFC 9457."""
 
+import logging
+import sqlite3
 from http import HTTPStatus
 
+import pyarrow as pa
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
@@ -18,6 +21,8 @@ from serving.rollback import RollbackError
 from serving.runtime import RuntimeFailure
 from serving.supervision import SupervisionError
 
+_logger = logging.getLogger(__name__)
+
 
 class NothingThereError(LookupError):
     """What was asked for is not there; the message names the remedy."""
@@ -30,6 +35,9 @@ class RefusedError(RuntimeError):
 class ReportError(RuntimeError):
     """A report cannot be read; the message names the remedy."""
 
+
+UNREADABLE = (sqlite3.Error, OSError, pa.ArrowException)
+"""Errors of a file that is damaged or out of reach; their message names no remedy."""
 
 STATUSES: dict[type[Exception], HTTPStatus] = {
     NothingThereError: HTTPStatus.NOT_FOUND,
@@ -56,8 +64,20 @@ def install(app: FastAPI) -> None:
     problems.install(app)
     for kind in STATUSES:
         app.add_exception_handler(kind, _told)
+    for kind in UNREADABLE:
+        app.add_exception_handler(kind, _unreadable)
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
     return problems.problem(request, status, str(error))
+
+
+def in_words(error: Exception) -> str:
+    """Return what is told of a file that cannot be read."""
+    return f"a file cannot be read ({type(error).__name__}: {error}): restore it, or move it away"
+
+
+async def _unreadable(request: Request, error: Exception) -> JSONResponse:
+    _logger.error("a file cannot be read", exc_info=error)
+    return problems.problem(request, HTTPStatus.SERVICE_UNAVAILABLE, in_words(error))

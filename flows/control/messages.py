@@ -7,7 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 LONGEST_REASON = 500
 """Characters of a person's reason: some sentences, which the log of decisions keeps for good."""
 
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_REASON)]
+Reason = Annotated[
+    str,
+    # No command line and no file name takes a NUL.
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]*$"),
+]
 
 
 class Act(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.control import reports, verdict
 from flows.control.data_state import DataState
-from flows.control.errors import STATUSES, NothingThereError
+from flows.control.errors import STATUSES, UNREADABLE, NothingThereError, in_words
 from flows.control.serving_state import serving_state
 from flows.control.training_state import training_state
 from flows.control.verdict import Finding, Level
@@ -36,19 +36,19 @@ def overview(
     """
     findings: list[Finding] = []
     serving = training = None
-    with _seen(findings, Level.RED):
+    with _seen(findings, Level.RED, "what serves"):
         serving = serving_state(serving_settings)
         findings += verdict.of_serving(serving)
-    with _seen(findings, Level.AMBER):
+    with _seen(findings, Level.AMBER, "the answers"):
         since = datetime.now(UTC) - timedelta(minutes=FAILURE_MINUTES)
         minutes = traffic.by_minute(serving_settings.lake, since)
         findings += verdict.of_traffic(minutes, f"the last {FAILURE_MINUTES} minutes")
-    with _seen(findings, Level.AMBER):
+    with _seen(findings, Level.AMBER, "the trainings"):
         training = training_state(settings)
         findings += verdict.of_training(training)
-    with _seen(findings, Level.AMBER):
+    with _seen(findings, Level.AMBER, "the data"):
         findings += verdict.of_data(look_at_data())
-    with _seen(findings, Level.AMBER):
+    with _seen(findings, Level.AMBER, "the alarms"):
         findings += verdict.of_drift(reports.drift(settings.home), training.trainings if training else [])
     return {
         "at": datetime.now(UTC),
@@ -59,7 +59,7 @@ def overview(
 
 
 @contextmanager
-def _seen(findings: list[Finding], level: Level) -> Iterator[None]:
+def _seen(findings: list[Finding], level: Level, part: str) -> Iterator[None]:
     """Make what cannot be seen a finding; what is not there yet is none."""
     try:
         yield
@@ -67,3 +67,5 @@ def _seen(findings: list[Finding], level: Level) -> Iterator[None]:
         pass
     except tuple(STATUSES) as error:
         findings.append(Finding(level, str(error)))
+    except UNREADABLE as error:
+        findings.append(Finding(level, f"{part} cannot be seen: {in_words(error)}"))

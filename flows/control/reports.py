@@ -10,26 +10,36 @@ import pyarrow as pa
 
 from flows.control.errors import NothingThereError, ReportError
 from flows.control.records import records
+from flows.monitored_performance import table_of
+from monitoring.settings import MonitoringSettings
+
+
+def drift_file(home: Path) -> Path:
+    """Where the monitoring flow writes its last comparisons."""
+    return home / "monitoring" / "drift.json"
 
 
 def drift(home: Path) -> dict[str, Any]:
-    """Return the last comparison as ``monitoring.drift_report`` has it.
+    """Return the last comparisons and their alarms.
 
     Returns:
-        Its plain values, with ``periods`` (what was compared, in words), ``distributions`` (of each feature
-        the labels of its bins, and the shares of both samples in them), and ``at``, when it was written.
+        What ``flows.alarms.write_drift`` writes, and ``at``, its ``measured_at`` as a time.
 
     Raises:
         NothingThereError: there is none yet.
         ReportError: it cannot be read.
     """
-    path = home / "monitoring" / "drift.json"
+    path = drift_file(home)
     try:
-        return {**json.loads(path.read_text()), "at": _written(path)}
+        found = json.loads(path.read_text())
+        alarms = [str(alarm) for alarm in found["alarms"]]
+        return {**found, "alarms": alarms, "at": datetime.fromisoformat(found["measured_at"]).astimezone(UTC)}
     except FileNotFoundError as error:
         raise NothingThereError("nothing was compared yet: run `make monitor`") from error
-    except (ValueError, TypeError) as error:
-        raise ReportError(f"{path} is damaged ({error}): run `make monitor`, which writes it anew") from error
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ReportError(
+            f"{path} is damaged ({error!r}): run `make monitor`, which writes it anew"
+        ) from error
 
 
 def performance(home: Path) -> list[dict[str, Any]]:
@@ -39,7 +49,7 @@ def performance(home: Path) -> list[dict[str, Any]]:
         NothingThereError: there are none yet.
         ReportError: they cannot be read.
     """
-    path = home / "monitoring" / "performance.parquet"
+    path = table_of(MonitoringSettings(home=home))
     try:
         rows = pd.read_parquet(path)
     except FileNotFoundError as error:
@@ -47,7 +57,3 @@ def performance(home: Path) -> list[dict[str, Any]]:
     except (pa.ArrowException, OSError) as error:
         raise ReportError(f"{path} is damaged ({error}): run `make monitor`, which writes it anew") from error
     return records(rows)
-
-
-def _written(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -1,15 +1,14 @@
 """A training that a person starts from the control room: a process of its own, one at a time."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 
 from flows.control.errors import RefusedError
 from flows.control.training_state import training_state
 from flows.settings import CHECKOUT, FlowSettings
+from serving.processes import end_group
 
 END_SECONDS = 15
 """Between the polite and the hard end of a training: a rollout in it takes its canary back meanwhile."""
@@ -47,6 +46,7 @@ class RetrainingJob:
                 self._process = subprocess.Popen(
                     [*command, *(["--rollout"] if roll_out else [])],
                     cwd=CHECKOUT,
+                    env={**os.environ, "RENTALS_HOME": str(self._settings.home)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -56,14 +56,8 @@ class RetrainingJob:
     def end(self) -> None:
         """End the training that was started here, if it still runs."""
         with self._lock:
-            process = self._process
-            if process is None:
-                return
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(END_SECONDS)
+            if self._process is not None:
+                end_group(self._process, END_SECONDS)
 
     def _runs(self) -> bool:
         return self._process is not None and self._process.poll() is None

@@ -13,15 +13,26 @@ import httpx
 
 from flows.settings import CHECKOUT, FlowSettings
 from serving.ports import HOST, claim
+from serving.processes import end_group
 
 START_SECONDS = 60
 """Longest wait for the API or the page."""
 
+REQUEST_SECONDS = 5
+"""How long the API, when it ends, waits for requests in flight before it ends a training: a rollback may take
+minutes, and the training would be left behind when the API is killed."""
+
 END_SECONDS = 40
-"""Between the polite and the hard end: a training that was started here ends meanwhile."""
+"""Between the polite and the hard end: requests and a training that was started here end meanwhile."""
 
 POLL_SECONDS = 0.2
 """Time between two looks at both."""
+
+API = (
+    *("uvicorn", "flows.control.api:create_app", "--factory", "--host", HOST, "--no-access-log"),
+    *("--timeout-graceful-shutdown", str(REQUEST_SECONDS)),
+)
+"""The module that serves the control API, with its arguments."""
 
 PAGE = CHECKOUT / "monitoring" / "control_room" / "page.py"
 
@@ -52,12 +63,15 @@ def open_room(settings: FlowSettings | None = None) -> None:
     api_port = claim(settings.control_port, "RENTALS_CONTROL_PORT", taken)
     page_port = claim(settings.control_room_port, "RENTALS_CONTROL_ROOM_PORT", taken)
     api_url, page_url = f"http://{HOST}:{api_port}", f"http://{HOST}:{page_port}"
-    server = ["uvicorn", "flows.control.api:create_app", "--factory", "--host", HOST, "--no-access-log"]
     options = [f"--{name}={value}" for name, value in PAGE_OPTIONS.items()]
     logs = settings.home / "logs"
-    with _terminable(), ExitStack() as stack:
+    with terminable() as stack:
         api = stack.enter_context(
-            _process([*server, "--port", str(api_port)], logs / "control-api.log", {}),
+            _process(
+                [*API, "--port", str(api_port)],
+                logs / "control-api.log",
+                {"RENTALS_HOME": str(settings.home)},
+            )
         )
         page = stack.enter_context(
             _process(
@@ -95,11 +109,7 @@ def _process(
     try:
         yield process
     finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(END_SECONDS)
+        end_group(process, END_SECONDS)
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -113,15 +123,29 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the block quietly, also where a shell has told to ignore the first."""
+def terminable() -> Iterator[ExitStack]:
+    """Let Ctrl-C and SIGTERM end the block quietly, also where a shell has told to ignore the first.
+
+    What is entered into the stack ends with the block, and another Ctrl-C does not keep it from that.
+    """
+
+    def ignore() -> None:
+        for number in former:
+            signal.signal(number, signal.SIG_IGN)
 
     def end(number: int, _: object) -> None:
+        ignore()
         raise KeyboardInterrupt
 
-    former = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in former:
+        signal.signal(number, end)
     try:
-        yield
+        with ExitStack() as stack:
+            try:
+                yield stack
+            finally:
+                ignore()
     except KeyboardInterrupt:
         print("\nthe control room is closed", flush=True)
     finally:

@@ -72,8 +72,7 @@ def verdict(findings: Sequence[Finding]) -> Verdict:
         known = "; ".join(finding.what for finding in worst_first)
         return Verdict(Level.GREEN, f"All is well: {known}" if known else "All is well", worst_first)
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    line = wrong[0].what[0].upper() + wrong[0].what[1:]
-    return Verdict(wrong[0].level, f"{line}{more}", worst_first)
+    return Verdict(wrong[0].level, f"{_sentence(wrong[0].what)}{more}", worst_first)
 
 
 def of_serving(state: ServingState) -> Iterator[Finding]:
@@ -186,18 +185,23 @@ def of_data(state: DataState) -> Iterator[Finding]:
 
 
 def of_drift(report: Mapping[str, Any], trainings: Sequence[Retraining]) -> Iterator[Finding]:
-    """What the last comparison says.
+    """What the last look of the monitoring flow says: of ratings, of what is served, of performance.
 
     Args:
         report: of ``reports.drift``.
         trainings: newest first.
     """
-    if not report["drifted"]:
+    if not report["alarms"]:
         return
-    what = f"drift in {', '.join(report['drifted'])}"
+    what = "; ".join(report["alarms"])
     after = [one for one in trainings if one.began_at >= report["at"]]
     if after and after[0].outcome in (Outcome.RUNNING, Outcome.REGISTERED):
-        trained = f"version {after[0].version} was trained on it" if after[0].version else "a training runs"
+        trained = f"version {after[0].version} was trained since" if after[0].version else "a training runs"
         yield Finding(Level.GREEN, f"{what}: {trained}")
     else:
-        yield Finding(Level.AMBER, what.capitalize(), "see below what moved; retrain if it will stay so")
+        yield Finding(Level.AMBER, _sentence(what), "see below what moved; retrain if it will stay so")
+
+
+def _sentence(what: str) -> str:
+    """The rest keeps its capitals, which names have."""
+    return what[0].upper() + what[1:]

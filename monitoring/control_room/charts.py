@@ -12,9 +12,6 @@ COLOURS = ("#2f7ed8", "#e08600", "#7b4fc9", "#2e9d4f", "#c2185b", "#00838f")
 
 REFERENCE, CURRENT, FAILED = "#8a94a6", "#e08600", "#d32f2f"
 
-MOST_BINS = 14
-"""Bars a reader can tell apart; rarer categories of a feature are drawn as one."""
-
 LABEL_LETTERS = 18
 """Letters of a bin's label that fit below it."""
 
@@ -68,10 +65,6 @@ def performance(rows: Rows) -> go.Figure:
 def distributions(feature: Mapping[str, Any]) -> go.Figure:
     """A feature's two distributions beside each other."""
     frame = pd.DataFrame({name: feature[name] for name in ("labels", "reference", "current")})
-    if len(frame) > MOST_BINS:
-        rest = frame.iloc[MOST_BINS - 1 :]
-        others = {"labels": f"{len(rest)} others", **rest[["reference", "current"]].sum()}
-        frame = pd.concat([frame.iloc[: MOST_BINS - 1], pd.DataFrame([others])], ignore_index=True)
     labels = [_text(label) for label in frame["labels"]]
     short = [_text(_short(str(label))) for label in frame["labels"]]
     figure = go.Figure()

@@ -1,6 +1,6 @@
 """Quality over time, and drift by feature."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -53,30 +53,21 @@ def quality(api: ControlApi) -> None:
 
 @st.fragment(run_every="30s")
 def drift(api: ControlApi) -> None:
-    """What moved, and the two distributions of what is chosen."""
+    """The alarms, what moved, and the two distributions of what is chosen."""
     try:
         report = api.read("/drift")
     except ProblemError as problem:
         st.html(banner("grey", str(problem)))
         return
-    moved = report["drifted"]
-    line = f"Drift in {', '.join(moved)}" if moved else "No drift"
-    st.html(banner("amber" if moved else "green", line, f"compared {moment(report['at'])} UTC"))
-    rows = f"{report['reference_rows']:,} rows before, {report['current_rows']:,} since"
-    st.html(f'<p class="empty">{text(report.get("periods", ""))} ({rows})</p>')
-    ordered = sorted(
-        report["features"], key=lambda one: (not one["drifted"], -(one["effects"].get("psi") or 0))
-    )
-    st.html(
-        table(
-            ["feature", "verdict", "PSI", "adjusted p", "since", "in words"],
-            [_feature(one) for one in ordered],
-            "No feature was compared",
-        )
-    )
-    drawn = {one["name"]: one for one in report.get("distributions", [])}
-    names = [one["name"] for one in ordered if one["name"] in drawn]
-    first = [name for name in names if name in moved][:CHARTS_SHOWN] or names[:1]
+    alarms = report["alarms"]
+    line = "; ".join(alarms) if alarms else "No alarm"
+    level = "amber" if alarms else "green"
+    st.html(banner(level, line[0].upper() + line[1:], f"compared {moment(report['at'])} UTC"))
+    for compared in filter(None, (report, report["served"])):
+        st.html(_comparison(compared))
+    drawn = {one["name"]: one for one in report["distributions"]}
+    names = [one["name"] for one in _drifted_first(report["features"]) if one["name"] in drawn]
+    first = [name for name in names if name in report["drifted"]][:CHARTS_SHOWN] or names[:1]
     for name in st.multiselect("Distributions of", names, default=first):
         st.plotly_chart(
             charts.distributions(drawn[name]),
@@ -89,6 +80,20 @@ def drift(api: ControlApi) -> None:
 def _place(metric: str) -> tuple[int, str]:
     """Known figures in the order of ``METRICS``, others after them."""
     return (list(METRICS).index(metric) if metric in METRICS else len(METRICS), metric)
+
+
+def _comparison(report: Mapping[str, Any]) -> str:
+    rows = f"{report['reference_rows']:,} rows before, {report['current_rows']:,} since"
+    features = table(
+        ["feature", "verdict", "PSI", "adjusted p", "since", "in words"],
+        [_feature(one) for one in _drifted_first(report["features"])],
+        "No feature was compared",
+    )
+    return f'<p class="empty">{text(report["periods"])} ({rows})</p>{features}'
+
+
+def _drifted_first(features: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted(features, key=lambda one: (not one["drifted"], -(one["effects"].get("psi") or 0)))
 
 
 def _feature(one: Mapping[str, Any]) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def api(home: Path) -> Iterator[TestClient]:
-    app = create_app(FlowSettings(home=home))
+    app = create_app()
     with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
@@ -69,20 +70,23 @@ def mark_features(home: Path, as_of: pd.Timestamp, seen: tuple[str, ...] = ("fir
     (home / "lake" / "FEATURES.json").write_text(json.dumps(mark))
 
 
-def write_drift(home: Path, drifted: list[str]) -> None:
+def write_drift(home: Path, alarms: list[str]) -> None:
     (home / "monitoring").mkdir(parents=True, exist_ok=True)
     feature = {
         "name": "purpose",
         "kind": "categorical",
         "effects": {"psi": math.nan},
-        "drifted": bool(drifted),
+        "drifted": bool(alarms),
     }
     shares = {"name": "purpose", "labels": ["work"], "reference": [1.0], "current": [1.0]}
     report = {
-        "drifted": drifted,
+        "drifted": ["purpose"] if alarms else [],
         "features": [feature],
         "distributions": [shares],
         "periods": "before and after",
+        "measured_at": datetime.now(UTC).isoformat(),
+        "served": None,
+        "alarms": alarms,
     }
     (home / "monitoring" / "drift.json").write_text(json.dumps(report))
 
@@ -131,8 +135,36 @@ def test_a_damaged_file_is_a_finding_and_a_problem_with_its_remedy(api: TestClie
     assert api.get("/now").status_code == 200
 
 
+def test_an_older_report_without_alarms_is_damaged(api: TestClient, home: Path) -> None:
+    (home / "monitoring").mkdir(parents=True)
+    (home / "monitoring" / "drift.json").write_text('{"drifted": []}')
+    answer = api.get("/drift")
+    assert answer.status_code == 503 and "is damaged (KeyError('alarms'))" in answer.json()["detail"]
+    assert any("drift.json is damaged" in what for what in findings(api))
+
+
+def test_a_file_that_cannot_be_read_hides_no_other_part(api: TestClient, home: Path) -> None:
+    write_drift(home, ["performance: rmse rises"])
+    (home / "run").mkdir()
+    for damaged in ("retrainings.db", "run/decisions.db"):
+        (home / damaged).write_bytes(b"no database" * 100)
+    (home / "retraining-stopped").mkdir()
+    quarantined = home / "lake" / "quarantine" / "ratings" / "first.parquet"
+    quarantined.parent.mkdir(parents=True)
+    quarantined.write_text("half a fi")
+
+    told = findings(api)
+
+    for part, level in (("what serves", "red"), ("the trainings", "amber"), ("the data", "amber")):
+        (what,) = (what for what in told if what.startswith(f"{part} cannot be seen: a file cannot be read"))
+        assert told[what] == level and "restore it, or move it away" in what
+    assert told["Performance: rmse rises"] == "amber"
+    answer = api.get("/data")
+    assert answer.status_code == 503 and "a file cannot be read (ArrowInvalid" in answer.json()["detail"]
+
+
 def test_reports_are_passed_on_and_what_is_no_number_is_null(api: TestClient, home: Path) -> None:
-    write_drift(home, ["purpose"])
+    write_drift(home, ["drift in purpose"])
     figures = pd.DataFrame(
         {
             "period_start": [DAY, DAY],
@@ -162,16 +194,15 @@ def test_drift_is_amber_until_a_training_has_followed(api: TestClient, home: Pat
     log = retraining.log_of(FlowSettings(home=home))
     log.begin(DAY, "before")
     log.end(Outcome.REGISTERED, 3, "")
-    write_drift(home, ["purpose"])
-    assert findings(api)["Drift in purpose"] == "amber"
+    write_drift(home, ["drift in purpose", "performance: RMSE of DE rises"])
+    assert findings(api)["Drift in purpose; performance: RMSE of DE rises"] == "amber"
 
     log.begin(DAY, "drift in purpose")
     log.end(Outcome.REGISTERED, 4, "passed")
-    told = create_app(FlowSettings(home=home))
-    assert (
-        findings(TestClient(told, "http://127.0.0.1"))["drift in purpose: version 4 was trained on it"]
-        == "green"
-    )
+    # A copy of the file, such as a backup's, is no newer comparison.
+    os.utime(home / "monitoring" / "drift.json", (2**31, 2**31))
+    told = findings(TestClient(create_app(), "http://127.0.0.1"))
+    assert told["drift in purpose; performance: RMSE of DE rises: version 4 was trained since"] == "green"
 
 
 def test_freshness_and_quarantine_are_those_of_the_lake(api: TestClient, home: Path) -> None:
@@ -248,7 +279,7 @@ def test_a_person_pauses_and_resumes_retraining(api: TestClient, home: Path, key
     assert (forgiven.outcome, forgiven.reason) == (Outcome.FORGIVEN, "by hand: back again")
 
 
-@pytest.mark.parametrize("why", ["", "   ", "x" * 501])
+@pytest.mark.parametrize("why", ["", "   ", "x" * 501, "a\0b"])
 def test_an_act_needs_a_reason(api: TestClient, key: dict[str, str], home: Path, why: str) -> None:
     answer = api.post("/pause", json={"why": why}, headers=key)
     assert answer.status_code == 422 and answer.json()["detail"].startswith("why: ")
@@ -278,12 +309,21 @@ def test_the_brake_holds_for_a_person_too(api: TestClient, home: Path, key: dict
 
 
 @pytest.mark.slow
-def test_one_training_at_a_time_starts_and_none_outlives_the_room(home: Path, key: dict[str, str]) -> None:
+def test_one_training_at_a_time_starts_and_none_outlives_the_room(
+    home: Path, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_ratings(home)
     mark_features(home, DAY)
-    with TestClient(create_app(FlowSettings(home=home)), "http://127.0.0.1") as api:
+    # A relative home is below this folder, and a training works in another one.
+    monkeypatch.chdir(home.parent)
+    monkeypatch.setenv("RENTALS_HOME", home.name)
+    with TestClient(create_app(), "http://127.0.0.1") as api:
         assert api.post("/retrain", json={"why": "--a hunch"}, headers=key).status_code == 202
-        (command,) = processes_of(home)
+        deadline = time.monotonic() + 10
+        # A process that has just begun shows no environment yet.
+        while not (found := processes_of(home)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (command,) = found
         assert command.split("\0")[1:] == ["-m", "flows", "retrain", "--why=--a hunch", ""]
         again = api.post("/retrain", json={"why": "another"}, headers=key)
         assert again.status_code == 409 and "a training is starting" in again.json()["detail"]
@@ -298,9 +338,7 @@ def test_a_killed_training_is_told_as_failed(api: TestClient, home: Path) -> Non
     assert [(one["outcome"], one["detail"]) for one in training["trainings"]] == [("failed", "it was killed")]
 
     with lake.exclusive(home / "retraining"):
-        running = (
-            TestClient(create_app(FlowSettings(home=home)), "http://127.0.0.1").get("/now").json()["training"]
-        )
+        running = TestClient(create_app(), "http://127.0.0.1").get("/now").json()["training"]
     assert running["running"] and running["trainings"][0]["outcome"] == "running"
     assert running["objection"] == "a training is running, or the rollout of its version"
 

@@ -177,6 +177,8 @@ def test_drift_and_quality_are_drawn_as_soon_as_they_are_there(
     features = [feature | {"name": "age", "drifted": False, "explanation": "as before", "change": None}]
     report = {
         "drifted": ["price"],
+        "measured_at": "2026-05-15T00:00:00+00:00",
+        "alarms": ["drift in price", "performance: RMSE rises"],
         "reference_rows": 90,
         "current_rows": 10,
         "features": [*features, feature | moved],
@@ -185,6 +187,7 @@ def test_drift_and_quality_are_drawn_as_soon_as_they_are_there(
             {"name": "price", "labels": ["1 – 2", "2 – 3"], "reference": [0.8, 0.2], "current": [0.1, 0.9]}
         ],
     }
+    report["served"] = {**report, "features": features, "periods": "first and last days"}
     (folder / "drift.json").write_text(json.dumps(report))
     figures = {"value": [0.6, math.nan], "lower": [0.5, math.nan], "upper": [0.7, math.nan], "count": [9, 0]}
     at = pd.to_datetime(["2026-05-01", "2026-05-08"], utc=True)
@@ -194,7 +197,9 @@ def test_drift_and_quality_are_drawn_as_soon_as_they_are_there(
     )
 
     page.reload()
-    page.get_by_text("Drift in price").first.wait_for()
+    page.get_by_text("Drift in price; performance: RMSE rises").first.wait_for()
+    page.get_by_text("compared 2026-05-15 00:00:00 UTC").wait_for()
+    page.get_by_text("first and last days (90 rows before, 10 since)").wait_for()
     page.get_by_text("before and after (90 rows before, 10 since)").wait_for()
     page.get_by_text("error of predicted ratings, in stars: lower is better").wait_for()
     for chart in ("distributions of price", "rmse over time"):

@@ -77,6 +77,16 @@ def test_a_predictor_fails_when_more_than_a_few_answers_do(requests: int, failed
     assert len(told) == found and all(finding.level is Level.RED for finding in told)
 
 
+def test_an_alarm_keeps_its_capitals_and_no_alarm_is_no_finding() -> None:
+    def found(alarms: list[str]) -> list[Finding]:
+        return list(verdict.of_drift({"alarms": alarms, "drifted": [], "at": None}, []))
+
+    assert found([]) == []
+    (one,) = found(["performance: NDCG@10 of Berlin falls", "drift of what is served in user_age"])
+    assert one.level is Level.AMBER
+    assert one.what == "Performance: NDCG@10 of Berlin falls; drift of what is served in user_age"
+
+
 def test_what_stops_the_loop_is_amber_and_what_it_does_is_green() -> None:
     def training(**changes: Any) -> list[tuple[Level, str]]:
         return [(one.level, one.what) for one in verdict.of_training(replace(TRAINING, **changes))]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from monitoring.log_files import LogFileError
@@ -94,3 +95,15 @@ def test_a_damaged_file_is_named(log: Callable[..., Path]) -> None:
     for read in (lambda: by_minute(folder, NOON), lambda: latest(folder, 1), lambda: find(folder, "q1")):
         with pytest.raises(LogFileError, match="move it away"):
             read()
+
+
+def test_an_answer_of_before_a_column_has_it_as_none(log: Callable[..., Path]) -> None:
+    folder = log(answer(1, 0))
+    (path,) = folder.glob("predictions/*/*.parquet")
+    old = pq.read_table(path).drop_columns(["predicted_ratings"])
+    path.unlink()
+    pq.write_table(old, path)
+
+    found = find(folder, "q1")
+
+    assert found is not None and found["predicted_ratings"] is None and found["rental_ids"] == ["r1"]

@@ -92,6 +92,16 @@ def test_the_exporter_tells_the_weights_of_the_applied_manifest(settings: Servin
         assert f'rentals_predictor_weight_ratio{{predictor="{predictor}"}} {share}\n' in shown
 
 
+def test_a_damaged_manifest_hides_the_weights_alone(settings: ServingSettings) -> None:
+    applied_path(settings).parent.mkdir(parents=True, exist_ok=True)
+    applied_path(settings).write_text("no: manifest")
+
+    shown = generate_latest(exporter.registry(settings)).decode()
+    assert "\nrentals_supervisor_up 0.0\n" in shown
+    assert "# TYPE rentals_predictor_weight_ratio gauge\n" in shown
+    assert "rentals_predictor_weight_ratio{" not in shown
+
+
 def test_decisions_are_counted_and_the_last_of_each_kind_is_dated(settings: ServingSettings) -> None:
     log = DecisionLog(settings.run / "decisions.db")
     for share, action in ((5, Action.START), (5, Action.ROLLBACK), (1, Action.START), (25, Action.START)):
