@@ -87,6 +87,11 @@ def look(
     return Look(performance, served, compared, drift(compared), unlisted, monitoring.unlisted_share)
 
 
+def drift_file(home: Path) -> Path:
+    """Where the monitoring flow writes its last comparisons."""
+    return home / "monitoring" / "drift.json"
+
+
 def write_drift(path: Path, found: Look) -> None:
     """Write the comparisons of the latest run as JSON, whole or not at all.
 

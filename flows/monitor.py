@@ -33,7 +33,7 @@ class MonitorFlow(FlowSpec):
         from feature_repo import history
         from feature_repo.settings import FeatureSettings
         from flows import metrics
-        from flows.alarms import look, write_drift
+        from flows.alarms import drift_file, look, write_drift
         from flows.cards import drift_card
         from flows.gating import catalogue_of
         from flows.parameters import day
@@ -50,7 +50,7 @@ class MonitorFlow(FlowSpec):
             same_weights(champion), border, catalogue_of(champion), self.last_day, now, settings, monitoring
         )
         print(found)
-        write_drift(monitoring.home / "monitoring" / "drift.json", found)
+        write_drift(drift_file(monitoring.home), found)
         metrics.drift(found.report)
         metrics.performance(found.performance.watched)
         self.report, self.performance, self.served = found.report, found.performance, found.served

@@ -8,15 +8,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from flows.alarms import drift_file
 from flows.control.errors import NothingThereError, ReportError
 from flows.control.records import records
 from flows.monitored_performance import table_of
 from monitoring.settings import MonitoringSettings
-
-
-def drift_file(home: Path) -> Path:
-    """Where the monitoring flow writes its last comparisons."""
-    return home / "monitoring" / "drift.json"
 
 
 def drift(home: Path) -> dict[str, Any]:
