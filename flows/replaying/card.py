@@ -72,14 +72,22 @@ def replay_card(figures: dict[str, Any]) -> list[Any]:
 
 
 def replay_chart(figures: dict[str, Any]) -> Any:
-    """NDCG@10 and RMSE of each month by policy; points are the months whose begin saw a training."""
+    """NDCG@10 of each month by policy, and the RMSE beside never; a point is a training.
+
+    Months differ more in their RMSE than policies do: alone its lines would lie on each other.
+    """
     import altair
 
     trained = {policy: {each["month"] for each in one["each_training"]} for policy, one in figures.items()}
     frame = pd.DataFrame(
-        {**month, "policy": policy, "trained": month["month"] in trained[policy]}
+        {
+            **month,
+            "policy": policy,
+            "trained": month["month"] in trained[policy],
+            "rmse_change": month["rmse"] / never["rmse"] - 1,
+        }
         for policy, one in figures.items()
-        for month in one["months"]
+        for month, never in zip(one["months"], figures[Policy.NEVER]["months"], strict=True)
     )
     colour = altair.Color(
         "policy",
@@ -89,15 +97,21 @@ def replay_chart(figures: dict[str, Any]) -> Any:
         scale=altair.Scale(domain=list(COLOURS), range=list(COLOURS.values())),
     )
     charts = []
-    for figure, title in (
-        ("ndcg10", "NDCG@10 (higher is better)"),
-        ("rmse", "RMSE in stars (lower is better)"),
+    for figure, title, form in (
+        ("ndcg10", "NDCG@10 (higher is better)", ".3f"),
+        ("rmse_change", "RMSE beside never (lower is better)", ".1%"),
     ):
         line = altair.Chart(frame, width=WIDTH, height=HEIGHT).encode(
             x=altair.X("month", type="temporal", title=None, axis=altair.Axis(format="%b %Y")),
-            y=altair.Y(figure, type="quantitative", title=title, scale=altair.Scale(zero=False)),
+            y=altair.Y(
+                figure,
+                type="quantitative",
+                title=title,
+                scale=altair.Scale(zero=False),
+                axis=altair.Axis(format=form),
+            ),
             color=colour,
-            tooltip=["policy", "month", "version", "events", figure],
+            tooltip=["policy", "month", "version", "events", "ndcg10", "rmse"],
         )
         points = line.transform_filter("datum.trained").mark_point(filled=True, size=45)
         charts.append(line.mark_line() + points)
