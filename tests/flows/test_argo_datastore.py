@@ -28,5 +28,5 @@ def test_a_training_on_s3_goes_on_where_it_failed_and_hands_its_verdict_to_the_r
     assert local.is_dir() and not (local / "data").exists(), "no artifact is kept here"
 
     said = python(rollout, "--trigger", f"TrainFlow/{run}", "run", **settings)
-    assert "nothing to roll out: the gate let no version through" in said
+    assert "nothing to roll out: no version was registered" in said
     assert "--version is missing" in python(rollout, "run", fails=True, **settings)

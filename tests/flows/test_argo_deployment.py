@@ -85,6 +85,7 @@ def test_the_clock_starts_what_nothing_else_does(resources):
     # A search and, by the settings here, a precomputation start by hand alone.
     assert {name: (one["schedule"], one["timezone"]) for name, one in clocks.items()} == {
         "featuresflow.cronworkflow": ("30 1 * * 1", "Etc/UTC"),
+        "refreshflow.cronworkflow": ("0 3 * * 1", "Etc/UTC"),
         "monitorflow.cronworkflow": ("0 6 * * *", "Etc/UTC"),
     }
     for name, clock in clocks.items():
@@ -99,7 +100,7 @@ def test_every_pod_has_what_the_settings_say(resources):
         if resource["kind"] == "WorkflowTemplate"
         for pod in steps(resource).values()
     ]
-    assert len(pods) == 4 + 6 + 6 + 2 + 3 + 3 + 13
+    assert len(pods) == 4 + 6 + 6 + 3 + 2 + 2 + 3 + 3 + 13
     for pod in pods:
         container, environment = pod["container"], variables(pod)
         assert container["image"] == "registry.example/rentals:1"
