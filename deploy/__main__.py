@@ -1,4 +1,4 @@
-"""Manifests of a cluster: ``python -m deploy render | check``."""
+"""Manifests of a cluster, and the system at scale: ``python -m deploy render | check | scale``."""
 
 import argparse
 import sys
@@ -23,7 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--version", default="1", help="of the model that serves first")
         command.add_argument("--registry", default="registry.example.com/rentals", help="of our images")
         command.add_argument("--tag", default="0.1.0", help="of our images")
+    commands.add_parser("scale", help="print what each part takes at RENTALS_SCALE_USERS users and so on")
     options = parser.parse_args(arguments)
+    if options.command == "scale":
+        return _scale()
     try:
         return _run(options)
     except (RenderingError, ManifestError) as error:
@@ -48,6 +51,14 @@ def _run(options: argparse.Namespace) -> int:
         elif not faults:
             sys.stdout.write(f"{overlay}: {len(documents)} objects, no fault\n")
     return int(found > 0)
+
+
+def _scale() -> int:
+    from deploy.scale.report import lines
+
+    for line in lines():
+        sys.stdout.write(f"{line}\n")
+    return 0
 
 
 def faults_of(documents: list[Document]) -> Iterator[str]:
