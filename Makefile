@@ -37,7 +37,7 @@ FUZZ_EXAMPLES ?= 1000
 .PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
   test-fast lint format clean prometheus data-docs control-room deploy-flows lint-deploy images push-images \
-  scan-images manifests check-manifests deploy-serving promote audit sbom
+  scan-images manifests check-manifests deploy-serving promote scale audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -175,6 +175,9 @@ promote: | $(TMPDIR) ## roll VERSION=<registered version> out on the cluster by 
 	@serves=$$($(KUBECTL) get seldondeployment rentals --namespace rentals \
 	    --output jsonpath='{.spec.predictors[*].name}') && [ "$$serves" = v$(VERSION) ] || \
 	  { echo "version $(VERSION) was not promoted: $$serves serves; the job's log says why"; exit 1; }
+
+scale: $(MAIN) ## what each part takes at 100 million users, and where it breaks first
+	@$(RUN) -m deploy scale
 
 audit: $(AUDIT) ## known holes in what the project depends on
 	@.venvs/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
