@@ -6,7 +6,7 @@ import pytest
 
 from feature_repo import lake
 from feature_repo.settings import FeatureSettings
-from flows.replaying.canary import run_canary
+from flows.replaying.canary import run_canary, write_log
 from flows.replaying.card import replay_card, replay_chart
 from flows.replaying.policies import Policy
 from flows.replaying.replay import replay
@@ -152,7 +152,8 @@ def _thrice(events):
     times = np.sort(np.tile(events["event_timestamp"].to_numpy(), 3))
     ids = [f"x{n}" for n in range(3 * len(events))]
     more = pd.concat([events] * 3, ignore_index=True)
-    return more.assign(rating_id=ids, event_timestamp=pd.to_datetime(times, utc=True))
+    times = pd.to_datetime(times, utc=True)
+    return more.assign(rating_id=ids, event_timestamp=times, arrived_at=times)
 
 
 def _repeated(answers, times):
@@ -177,3 +178,14 @@ def test_a_damaged_canary_is_seen_at_once(stream, versions, tmp_path):
     ended = run_canary(events, (1, answers), (2, damaged), tmp_path)
     assert not ended.promoted and "failed" in ended.decision.reasons[0]
     assert ended.at <= events["event_timestamp"].iloc[0] + pd.Timedelta(days=5)
+
+
+def test_a_rating_that_became_known_after_its_day_is_no_feedback(stream, versions, tmp_path):
+    begin = MONTHS[0]
+    events, answers = stream.month(begin)[0], Answers(stream).of(versions[begin], begin)
+    prompt = np.arange(len(events)) % 2 == 0
+    late = events["event_timestamp"] + pd.Timedelta(days=1)
+    events = events.assign(arrived_at=events["event_timestamp"].where(prompt, late))
+    write_log(events, answers, np.ones(len(events), bool), 1, tmp_path)
+    shown = (answers.rental_ids == events["rental_id"].to_numpy()[:, None]).any(axis=1)
+    assert set(read_feedback(tmp_path / "lake")["request_id"]) == set(events["rating_id"][prompt & shown])
