@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 SINCE ?=
+SETTINGS ?=
 MONTHS ?= 24
 EVIDENTLY ?=
 DRY_RUN ?=
@@ -34,7 +35,7 @@ API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(
 FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status stream features train search precompute monitor replay-quarantine skew \
+.PHONY: help setup doctor demo up down status stream features train search precompute monitor replay-quarantine skew \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
   test-fast lint format clean prometheus data-docs control-room deploy-flows lint-deploy images push-images \
   scan-images manifests check-manifests deploy-serving promote scale audit sbom
@@ -85,6 +86,9 @@ replay-quarantine: $(MAIN) ## validate quarantined rows again, after a fix, and 
 
 data-docs: $(MAIN) ## check the prediction log too, and say where the pages on all tables' quality are
 	@$(RUN) -m flows data-docs
+
+doctor: $(MAIN) ## check each connection, version and permission; SETTINGS=<file> takes those of a file as well
+	@$(RUN) -m flows doctor --settings "$(SETTINGS)"
 
 skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
 	@$(RUN) -m flows skew --since "$(SINCE)"

@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from deploy import rules, schemas, settings_file
+from deploy import rules, schemas
 from deploy.rendering import KUBERNETES, Document, RenderingError, overlays, render, write
+from flows import settings_file
 from serving.manifest import ManifestError
 from serving.settings import ServingSettings
 

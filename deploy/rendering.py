@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from deploy import settings_file
+from flows import settings_file
 from serving import manifest
 from serving.files import replace_text
 from serving.settings import CHECKOUT, ServingSettings

@@ -20,6 +20,15 @@ class FeatureSettings(BaseSettings):
     spark_master: str = "local[2]"
     """Spark master: ``local[N]`` on a laptop, ``spark://…`` or ``k8s://…`` on a cluster."""
 
+    spark_driver_host: str = "127.0.0.1"
+    """Address at which Spark's executors reach the driver: that of its machine or pod, on a cluster."""
+
+    spark_python: str = ""
+    """Path of Python 3.11 with this project's packages where executors run; empty: the same as here."""
+
+    spark_conf: dict[str, str] = {}
+    """Further properties of Spark, as JSON: ``{"spark.executor.memory": "4g"}``. Nothing secret."""
+
     spark_driver_memory: str = "2g"
     """Heap of the Spark driver, in the JVM's notation."""
 

@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,12 @@ CONFIGURATION = CHECKOUT / "feature_repo" / "spark_configuration"
 
 JAVA_OPTIONS = "-Duser.timezone=UTC"
 """UTC for the JVM's own time."""
+
+ON_EXECUTORS = ("feature_repo", "models")
+"""Packages whose functions run in the executors of a cluster."""
+
+CODE = "rentals_code.zip"
+"""Name of the archive by which they come there."""
 
 
 class SparkError(RuntimeError):
@@ -52,15 +59,19 @@ def session(settings: FeatureSettings) -> "SparkSession":
     Feast ignores ``spark_conf`` when it starts a session itself and then reads times in the machine's zone;
     it uses an active session where there is one. So every use of Feast's offline store comes after this call.
 
+    On a cluster the executors get this process's own code, so that none computes by another version of it.
+
     Raises:
-        SparkError: a session with another master or time zone is already running in this process.
+        SparkError: a session with another master or time zone is already running in this process, or the
+            executors of another machine would look for this process on theirs.
     """
+    check_reachable(settings)
     os.environ.update(
         JAVA_HOME=str(java_home(settings)),
-        PYSPARK_PYTHON=sys.executable,
+        PYSPARK_PYTHON=settings.spark_python or sys.executable,
         PYSPARK_DRIVER_PYTHON=sys.executable,
         SPARK_CONF_DIR=str(CONFIGURATION),
-        SPARK_LOCAL_IP="127.0.0.1",
+        SPARK_LOCAL_IP=settings.spark_driver_host,
         TZ="UTC",
     )
     time.tzset()
@@ -70,10 +81,12 @@ def session(settings: FeatureSettings) -> "SparkSession":
     scratch.mkdir(parents=True, exist_ok=True)
     builder = SparkSession.builder.master(settings.spark_master).appName("rentals")
     for key, value in {
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": settings.spark_driver_host,
+        "spark.driver.host": settings.spark_driver_host,
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.driver.extraJavaOptions": JAVA_OPTIONS,
+        "spark.executor.extraJavaOptions": JAVA_OPTIONS,
+        "spark.executorEnv.TZ": "UTC",
         "spark.jars.packages": settings.spark_packages,
         "spark.local.dir": str(scratch),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -84,6 +97,7 @@ def session(settings: FeatureSettings) -> "SparkSession":
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        **settings.spark_conf,
     }.items():
         builder = builder.config(key, value)
     running = builder.getOrCreate()
@@ -93,4 +107,30 @@ def session(settings: FeatureSettings) -> "SparkSession":
     ):
         if found != wanted:
             raise SparkError(f"Spark runs with {found!r} instead of {wanted!r}: stop the other session first")
+    if not settings.spark_master.startswith("local"):
+        _send_code(running, scratch)
     return running
+
+
+def check_reachable(settings: FeatureSettings) -> None:
+    """Raise ``SparkError`` if the executors of another machine would look for this process on theirs."""
+    master, here = settings.spark_master, ("127.0.0.1", "localhost")
+    elsewhere = not master.startswith(("local", *(f"spark://{host}:" for host in here)))
+    if elsewhere and settings.spark_driver_host in here:
+        raise SparkError(
+            f"the executors of {master} cannot reach {settings.spark_driver_host} of this machine: set "
+            "RENTALS_SPARK_DRIVER_HOST to an address of it (of the pod) that they can reach"
+        )
+
+
+def _send_code(running: "SparkSession", scratch: Path) -> None:
+    if any(path.endswith(CODE) for path in running.sparkContext.listFiles):
+        return
+    archive = scratch / CODE
+    temporary = archive.with_name(f".{CODE}.{os.getpid()}")
+    with zipfile.ZipFile(temporary, "w") as packed:
+        for package in ON_EXECUTORS:
+            for file in sorted((CHECKOUT / package).rglob("*.py")):
+                packed.write(file, file.relative_to(CHECKOUT))
+    temporary.replace(archive)
+    running.sparkContext.addPyFile(str(archive))

@@ -48,6 +48,8 @@ def main() -> int:
     bad.add_argument("--table", default="", help="users, rentals or ratings; all of them without it")
     bad.add_argument("--export", metavar="FILE", default="", help="write a table's rows as CSV, to be mended")
     bad.add_argument("--repaired", metavar="FILE", default="", help="take the mended rows of an export")
+    doctor = commands.add_parser("doctor", help="check each connection, version and permission; 1: one fails")
+    doctor.add_argument("--settings", metavar="FILE", default="", help="take the settings of a file as well")
     commands.add_parser("data-docs", help="check the prediction log too, and say where the data docs are")
     arguments = parser.parse_args()
     try:
@@ -97,6 +99,10 @@ def main() -> int:
             from monitoring.settings import MonitoringSettings
 
             print(f"data docs: {check_log(MonitoringSettings()).as_uri()}")
+        elif arguments.command == "doctor":
+            from flows.doctor.command import run as examine
+
+            return 0 if examine(arguments.settings) else 1
         elif arguments.command == "skew":
             return _skew(arguments.since)
         else:

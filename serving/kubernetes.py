@@ -71,6 +71,16 @@ class KubernetesBackend:
         self._weights = self._weights or live(known.weights)
         return known
 
+    def check_permission(self) -> None:
+        """Ask the API for a patch that it is to check and to forget.
+
+        Raises:
+            ClusterError: this account may not patch the deployment.
+            NotAppliedError: the API does not answer as it should.
+        """
+        headers = {"Content-Type": "application/merge-patch+json"}
+        self._call("PATCH", params={"dryRun": "All"}, json={}, headers=headers)
+
     def check(self, canary: str) -> None:
         """Check that the canary can be rendered; its model is fetched on the cluster alone."""
         if not self._settings.model_uri_base:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy import settings_file
 from deploy.__main__ import faults_of, main
 from deploy.rendering import KUBERNETES, RenderingError, is_champion, overlays, render, write
 from deploy.rules import pods_of
+from flows import settings_file
 from serving.kubernetes import PATH
 from serving.manifest import ManifestError
 from serving.settings import CHECKOUT, ServingSettings

@@ -2,9 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from redis_server import RedisServer
+from small_marketplace import END, everything, home, marketplace
+
+from feature_repo import history
+from feature_repo.views import VIEW_DEFINITIONS
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,14 @@ def online_config(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
         return {"type": f"feature_repo.packed.{kind}.Packed{kind.title()}OnlineStore", **where[kind]()}
 
     return configure
+
+
+@pytest.fixture(scope="session")
+def whole(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pa.Table]:
+    """The marketplace's features, computed at once."""
+    settings = home(tmp_path_factory.mktemp("whole"), marketplace())
+    rows = history.compute(settings, END)
+    found = everything(settings)
+    assert rows == {view.name: found[view.name].num_rows for view in VIEW_DEFINITIONS}
+    assert all(table.num_rows for table in found.values())
+    return found

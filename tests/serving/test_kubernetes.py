@@ -126,6 +126,9 @@ def backend(cluster: Cluster, settings: ServingSettings, tmp_path: Path) -> Iter
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if not self.faulty():
                 assert self.headers["Content-Type"] == "application/merge-patch+json"
+                if parse_qs(urlsplit(self.path).query).get("dryRun") == ["All"]:
+                    self.answer(200, cluster.object)
+                    return
                 status = cluster.patch(body)
                 time.sleep(cluster.silent_after.pop(0) if cluster.silent_after else 0)
                 self.answer(status, cluster.object)
@@ -317,3 +320,14 @@ def test_what_cannot_be_asked_says_what_to_do(
         closed.requests(("v3",))
     with pytest.raises(ClusterError, match="RENTALS_KUBERNETES_TOKEN_FILE"):
         closed.applied()
+
+
+def test_the_permission_to_patch_is_asked_for_without_a_change(
+    backend: KubernetesBackend, cluster: Cluster
+) -> None:
+    backend.check_permission()
+    assert not cluster.patches
+
+    cluster.faults = [403]
+    with pytest.raises(ClusterError, match=r"HTTP 403 for PATCH .*get and patch"):
+        backend.check_permission()

@@ -1,7 +1,8 @@
-"""The settings of an overlay, which all pods get: a file, whatever this machine's environment says."""
+"""Settings as a whole, of all rooms: those of a file, whatever the environment says, and those in force."""
 
 import difflib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,16 +11,20 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from feature_repo.settings import FeatureSettings
+from flows.settings import ClusterSettings as ArgoSettings
 from flows.settings import FlowSettings
 from models.settings import GateSettings, Hyperparameters, ModelSettings, TrainerSettings
 from monitoring.settings import MonitoringSettings
 from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 
 ROOMS: tuple[type[BaseSettings], ...] = (
-    *(FeatureSettings, FlowSettings, MonitoringSettings),
+    *(FeatureSettings, FlowSettings, ArgoSettings, MonitoringSettings),
     *(ModelSettings, Hyperparameters, TrainerSettings, GateSettings),
     *(ServingSettings, DecisionThresholds, ClusterSettings),
 )
+
+NO_SETTINGS = {"RENTALS_API_KEY", "RENTALS_GATEWAY_PORTS", "RENTALS_MODEL_FINGERPRINT", "RENTALS_RUNTIME"}
+"""Variables with the prefix of settings that are none: a client's key, and what a runtime tells its parts."""
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
@@ -52,21 +57,37 @@ def read(path: Path, kind: type[Settings]) -> Settings:
 
 def faults(path: Path) -> Iterator[str]:
     """Give the variables of a file that no room reads, and the values that none takes."""
+    for fault in (*_unknown(dotenv_values(path)), *_refused(lambda kind: read(path, kind))):
+        yield f"{path.name}: {fault}"
+
+
+def faults_of_environment() -> Iterator[str]:
+    """The same of this process's variables with our prefix."""
+    yield from _unknown(
+        name for name in os.environ if name.startswith("RENTALS_") and name not in NO_SETTINGS
+    )
+    yield from _refused(lambda kind: kind())
+
+
+def _unknown(names: Iterable[str]) -> Iterator[str]:
     known = {
         f"{kind.model_config.get('env_prefix', '')}{name}".upper()
         for kind in ROOMS
         for name in kind.model_fields
     }
-    for name in dotenv_values(path):
+    for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            yield f"{path.name}: {name}: no room has this setting{hint}"
+            yield f"{name}: no room has this setting{hint}"
+
+
+def _refused(make: Callable[[type[BaseSettings]], BaseSettings]) -> Iterator[str]:
     for kind in ROOMS:
         try:
-            read(path, kind)
+            make(kind)
         except SettingsError as error:
-            yield f"{path.name}: {error}"
+            yield str(error)
         except ValidationError as error:
             for fault in error.errors():
-                yield f"{path.name}: {fault['loc'][0]}: {fault['msg']}, got {fault['input']!r}"
+                yield f"{fault['loc'][0]}: {fault['msg']}, got {fault['input']!r}"
