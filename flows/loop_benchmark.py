@@ -158,8 +158,9 @@ class _Bench:
         self._write()
 
     def _write(self) -> None:
-        file = FlowSettings().home.parent / "loop.json"
-        file.write_text(json.dumps(self.entries, indent=2) + "\n")
+        from serving.files import replace_json
+
+        replace_json(FlowSettings().home.parent / "loop.json", self.entries)
 
 
 def _entry(seconds: float, how: str) -> dict[str, Any]:
