@@ -99,7 +99,8 @@ class SparkCluster:
     def alive(self) -> list[dict[str, Any]]:
         try:
             answer = httpx.get(f"http://127.0.0.1:{self._page}/json/", trust_env=False).json()
-        except httpx.TransportError:
+        except (httpx.TransportError, json.JSONDecodeError):
+            # The page listens before all its routes are there: until then `/` answers for `/json/`, in HTML.
             return []
         return [worker for worker in answer["workers"] if worker["state"] == "ALIVE"]
 
