@@ -163,6 +163,8 @@ def _retrain(why: str, roll_out: bool) -> None:
 
 def _retraining(stop: str, go: bool) -> None:
     from flows import retraining
+    from flows.brake import stopped
+    from flows.retraining_log import log_of
     from flows.settings import FlowSettings
 
     settings = FlowSettings()
@@ -170,11 +172,11 @@ def _retraining(stop: str, go: bool) -> None:
         retraining.stop(settings, stop)
     if go:
         retraining.go(settings)
-    for one in retraining.log_of(settings).read():
+    for one in log_of(settings).read():
         ended = f"{one.outcome}, version {one.version}" if one.version else one.outcome
         print(f"{one.began_at:%Y-%m-%d %H:%M}  until {one.until:%Y-%m-%d}  {ended}: {one.reason}")
-    if retraining.stop_file(settings).exists():
-        print(f"stopped: {retraining.stop_file(settings).read_text().strip()}")
+    if (why := stopped(settings)) is not None:
+        print(f"stopped: {why}")
 
 
 def _replay(data: str, months: int) -> None:

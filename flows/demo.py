@@ -14,7 +14,7 @@ from feature_repo.settings import FeatureSettings
 from flows import deployment
 from flows.ingest import ingest
 from flows.parameters import BASELINES
-from flows.retraining import log_of
+from flows.retraining_log import log_of
 from flows.runs import save_card, start
 from flows.settings import FlowSettings
 from flows.story import Story, story_of

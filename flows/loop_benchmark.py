@@ -13,8 +13,10 @@ from typing import Any
 from feature_repo import lake, store
 from feature_repo.settings import FeatureSettings
 from flows import deployment
+from flows.brake import stop_file
 from flows.parameters import BASELINES, CHAMPION, SCRATCH
-from flows.retraining import log_of, stop, stop_file
+from flows.retraining import stop
+from flows.retraining_log import log_of
 from flows.runs import start
 from flows.settings import FlowSettings
 from flows.story import story_of

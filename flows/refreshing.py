@@ -164,8 +164,8 @@ def try_refresh(given: Inputs, run: str, reason: str) -> tuple[int | None, str]:
     Raises:
         RefreshError, RegistryError, CheckpointError: as ``refresh``.
     """
+    from flows.brake import stopped
     from flows.events import on_argo
-    from flows.retraining import stopped
 
     # A person who asks for a refresh means it; a schedule obeys the stop as the loop does.
     if on_argo() and (why := stopped(FlowSettings())) is not None:

@@ -1,18 +1,13 @@
-"""The loop's brake: when an alarm may start a training, and who is told when training does not help.
+"""The loop's trainings: started by an alarm or a person, written down, and told when they do not help.
 
-Each training is written down before it starts. Nothing trains while a trained version waits for its rollout,
-soon after the last training, beyond a day's budget, after a person has said stop, or when the last few
-trainings brought nothing: then a person is called instead of training on and on.
+Each is written down before it starts. Nothing trains while a trained version waits for its rollout, or where
+the brake objects; when the last few brought nothing, a person is called instead of training on and on.
 """
 
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +16,9 @@ import pandas as pd
 from feature_repo import lake
 from flows import metrics
 from flows.alert import alert
+from flows.brake import fruitless, objection, stop_file, stopped
 from flows.events import on_argo, publish_drift
+from flows.retraining_log import Outcome, RetrainingLog, last_training, log_of
 from flows.runs import FlowFailedError, start
 from flows.settings import FlowSettings
 
@@ -30,41 +27,6 @@ if TYPE_CHECKING:
 
 LONGEST_TRAINING = timedelta(days=4)
 """After it a training on Argo that has not ended is taken for dead: all attempts of its steps end before."""
-
-TABLE = """
-CREATE TABLE IF NOT EXISTS retrainings (
-    id INTEGER PRIMARY KEY, began_at TEXT NOT NULL, until TEXT NOT NULL, reason TEXT NOT NULL,
-    outcome TEXT NOT NULL, version INTEGER, detail TEXT NOT NULL
-)
-"""
-
-
-class Outcome(StrEnum):
-    """How a training ended."""
-
-    RUNNING = "running"
-    """It has not; if nothing runs any more, it was killed, which is a failure."""
-
-    REGISTERED = "registered"
-    REFUSED = "refused"
-    FAILED = "failed"
-    ROLLED_BACK = "rolled back"
-    """Its version passed the gate and lost its traffic again."""
-
-    FORGIVEN = "forgiven"
-    """No training: a person said that those before it are not to be counted."""
-
-
-@dataclass(frozen=True)
-class Retraining:
-    """One training that an alarm or a person started, or a person's word."""
-
-    began_at: datetime
-    until: pd.Timestamp
-    reason: str
-    outcome: Outcome
-    version: int | None
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -79,121 +41,6 @@ class Considered:
 
     gate: str = "nothing was trained"
     """What the gate said of what was trained."""
-
-
-class RetrainingLog:
-    """A SQLite file; what is written is on disk when the call returns."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        with self._connected() as connection:
-            connection.execute(TABLE)
-
-    def begin(self, until: pd.Timestamp, reason: str, outcome: Outcome = Outcome.RUNNING) -> None:
-        """Write that a training begins."""
-        with self._connected() as connection:
-            connection.execute(
-                "INSERT INTO retrainings (began_at, until, reason, outcome, version, detail)"
-                " VALUES (?, ?, ?, ?, NULL, '')",
-                (datetime.now(UTC).isoformat(), until.isoformat(), reason, outcome),
-            )
-
-    def end(self, outcome: Outcome, version: int | None, detail: str) -> None:
-        """Write how the last training ended, whatever a person has said meanwhile."""
-        with self._connected() as connection:
-            connection.execute(
-                "UPDATE retrainings SET outcome = ?, version = ?, detail = ?"
-                " WHERE id = (SELECT max(id) FROM retrainings WHERE outcome != ?)",
-                (outcome, version, detail, Outcome.FORGIVEN),
-            )
-
-    def read(self) -> list[Retraining]:
-        """Return all, oldest first."""
-        with self._connected() as connection:
-            rows = connection.execute(
-                "SELECT began_at, until, reason, outcome, version, detail FROM retrainings ORDER BY id"
-            ).fetchall()
-        return [
-            Retraining(
-                datetime.fromisoformat(at), pd.Timestamp(until), reason, Outcome(outcome), version, detail
-            )
-            for at, until, reason, outcome, version, detail in rows
-        ]
-
-    def clear(self) -> None:
-        """Forget all."""
-        with self._connected() as connection:
-            connection.execute("DELETE FROM retrainings")
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path)) as connection, connection:
-            yield connection
-
-
-def last_training(past: Sequence[Retraining]) -> Retraining | None:
-    """Return the last training; a person's word is none."""
-    return next((one for one in reversed(past) if one.outcome is not Outcome.FORGIVEN), None)
-
-
-def log_of(settings: FlowSettings) -> RetrainingLog:
-    """Open the log of a home."""
-    return RetrainingLog(settings.home / "retrainings.db")
-
-
-def stop_file(settings: FlowSettings) -> Path:
-    """While this file is there, nothing is trained; its text says who stopped it and why."""
-    return settings.home / "retraining-stopped"
-
-
-def objection(
-    until: pd.Timestamp,
-    past: Sequence[Retraining],
-    now: datetime,
-    stopped: str | None,
-    settings: FlowSettings,
-) -> str | None:
-    """Return why an alarm must not start a training now, None where it may.
-
-    Args:
-        until: day before which ratings count for this training.
-        past: the trainings so far, oldest first.
-        now: the time, aware.
-        stopped: the reason of a person's stop, None where there is none.
-        settings: cool-down, budget and patience.
-    """
-    if stopped is not None:
-        return f"retraining is stopped ({stopped}); `python -m flows retraining --go` lets it go on"
-    if (count := fruitless(past)) >= settings.retrain_patience:
-        return (
-            f"the last {count} trainings brought nothing; find out why, then "
-            "`python -m flows retraining --go`"
-        )
-    trainings = [one for one in past if one.outcome is not Outcome.FORGIVEN]
-    # One that failed has learnt nothing from its data: it may be tried again at once.
-    learnt = [one for one in trainings if one.outcome not in (Outcome.FAILED, Outcome.RUNNING)]
-    vain = len(list(takewhile(lambda one: one.outcome is not Outcome.REGISTERED, reversed(learnt))))
-    days = settings.retrain_cooldown_days * 2 ** min(vain, fruitless(past))
-    if learnt and 0 <= (until - learnt[-1].until).days < days:
-        return (
-            f"the last training was on data until {learnt[-1].until:%Y-%m-%d}: the next one may be on data "
-            f"{days} days later"
-        )
-    today = [one for one in trainings if (now - one.began_at).total_seconds() < 24 * 3600]
-    if len(today) >= settings.retrain_daily_budget:
-        return f"{len(today)} trainings began within a day, which is the budget"
-    return None
-
-
-def fruitless(past: Sequence[Retraining]) -> int:
-    """Count the latest trainings in a row that brought no version which serves, or may yet."""
-    count = 0
-    for one in reversed(past):
-        if one.outcome in (Outcome.REGISTERED, Outcome.FORGIVEN):
-            break
-        count += 1
-    return count
 
 
 def retrain(reason: str, until: pd.Timestamp, roll_out: bool) -> Considered:
@@ -395,11 +242,3 @@ def waiting_version() -> int | None:
 
     challenger = Registry().alias(CHALLENGER)
     return challenger.version if challenger else None
-
-
-def stopped(settings: FlowSettings) -> str | None:
-    """Why a person has stopped all training, None where nobody has."""
-    try:
-        return stop_file(settings).read_text().strip() or "no reason given"
-    except FileNotFoundError:
-        return None

@@ -8,8 +8,8 @@ import pandas as pd
 from feature_repo import history
 from feature_repo.lake import LakeError
 from feature_repo.settings import FeatureSettings
-from flows import retraining
-from flows.retraining import Outcome, Retraining
+from flows import brake, retraining
+from flows.retraining_log import Outcome, Retraining, last_training, log_of
 from flows.settings import FlowSettings
 from models.registry import RegistryError
 from models.settings import ModelSettings
@@ -46,9 +46,9 @@ class TrainingState:
 
 def training_state(settings: FlowSettings) -> TrainingState:
     """Return the state of the loop of a home."""
-    running, stopped = retraining.is_running(settings), retraining.stopped(settings)
-    past = retraining.log_of(settings).read()
-    last = retraining.last_training(past)
+    running, stopped = retraining.is_running(settings), brake.stopped(settings)
+    past = log_of(settings).read()
+    last = last_training(past)
     if last and last.outcome is Outcome.RUNNING and not running:
         killed = replace(last, outcome=Outcome.FAILED, detail="it was killed")
         past = [killed if one is last else one for one in past]
@@ -61,7 +61,7 @@ def training_state(settings: FlowSettings) -> TrainingState:
         objection = "a training is running, or the rollout of its version"
     elif objection is None:
         objection = _objection(past, stopped, settings)
-    fruitless = retraining.fruitless(past)
+    fruitless = brake.fruitless(past)
     return TrainingState(
         running=running,
         stopped=stopped,
@@ -84,7 +84,7 @@ def until(settings: FlowSettings) -> pd.Timestamp:
 
 def _objection(past: list[Retraining], stopped: str | None, settings: FlowSettings) -> str | None:
     try:
-        return retraining.objection(until(settings), past, datetime.now(UTC), stopped, settings)
+        return brake.objection(until(settings), past, datetime.now(UTC), stopped, settings)
     except LakeError as error:
         return str(error)
 

@@ -11,7 +11,7 @@ import pandas as pd
 from flows.control.data_state import DataState
 from flows.control.serving_state import ServingState
 from flows.control.training_state import TrainingState
-from flows.retraining import Outcome, Retraining
+from flows.retraining_log import Outcome, Retraining
 
 FAILING_SHARE = 0.05
 """Share of failed answers above which a predictor is failing, as a rollout has it."""

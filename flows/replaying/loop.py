@@ -9,12 +9,13 @@ import pandas as pd
 
 from feature_repo.settings import FeatureSettings
 from flows.alarms import look
+from flows.brake import fruitless, objection
 from flows.gating import Rival, gate_beside
 from flows.replaying.canary import run_canary, write_log
 from flows.replaying.result import Training
 from flows.replaying.stream import Stream
 from flows.replaying.versions import Answers, Version
-from flows.retraining import Outcome, Retraining, fruitless, objection
+from flows.retraining_log import Outcome, Retraining
 from flows.settings import FlowSettings
 from monitoring.settings import MonitoringSettings
 

@@ -11,7 +11,7 @@ from flows.replaying.policies import Policy
 from flows.replaying.result import Month, Training, month_of
 from flows.replaying.stream import Stream
 from flows.replaying.versions import Answers, Version
-from flows.retraining import Outcome
+from flows.retraining_log import Outcome
 from monitoring.log_entries import SCHEMAS
 
 

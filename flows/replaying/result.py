@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flows.replaying.policies import Policy
-from flows.retraining import Outcome
+from flows.retraining_log import Outcome
 
 if TYPE_CHECKING:
     from models.served_scores import ServedScores

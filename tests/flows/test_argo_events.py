@@ -11,7 +11,8 @@ from metaflow.events import Trigger
 from flows import retraining, stand_ins
 from flows.events import DRIFT, reason_of, version_to_roll_out
 from flows.parameters import BY_HAND, ParameterError
-from flows.retraining import Outcome, rolled_out_on_argo, trained_on_argo
+from flows.retraining import rolled_out_on_argo, trained_on_argo
+from flows.retraining_log import Outcome, log_of
 from flows.runs import FlowFailedError
 from flows.settings import FlowSettings
 
@@ -29,10 +30,11 @@ AFTER_FEATURES = Trigger(
 ALARM = """
 import pandas as pd
 from flows import retraining
+from flows.retraining_log import log_of
 from flows.settings import FlowSettings
 for _ in range(2):
     print(retraining.retrain("drift in price", pd.Timestamp("2026-05-01", tz="UTC"), True).conclusion)
-print(*[(one.outcome, one.reason) for one in retraining.log_of(FlowSettings()).read()])
+print(*[(one.outcome, one.reason) for one in log_of(FlowSettings()).read()])
 """
 
 
@@ -41,7 +43,7 @@ def log(monkeypatch, tmp_path):
     """The log of a home in which a training that drift started runs on Argo."""
     monkeypatch.setenv("RENTALS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ARGO_WORKFLOW_TEMPLATE", "trainflow-on-drift")
-    found = retraining.log_of(FlowSettings())
+    found = log_of(FlowSettings())
     found.begin(UNTIL, REASON)
     return found
 

@@ -16,8 +16,9 @@ from fastapi.testclient import TestClient
 
 from feature_repo import history, lake
 from flows import retraining
+from flows.brake import stop_file, stopped
 from flows.control.api import create_app
-from flows.retraining import Outcome
+from flows.retraining_log import Outcome, log_of
 from flows.settings import FlowSettings
 from monitoring import quarantine
 from monitoring.prediction_log import Prediction, PredictionLog
@@ -191,7 +192,7 @@ def test_reports_are_passed_on_and_what_is_no_number_is_null(api: TestClient, ho
 
 
 def test_drift_is_amber_until_a_training_has_followed(api: TestClient, home: Path) -> None:
-    log = retraining.log_of(FlowSettings(home=home))
+    log = log_of(FlowSettings(home=home))
     log.begin(DAY, "before")
     log.end(Outcome.REGISTERED, 3, "")
     write_drift(home, ["drift in purpose", "performance: RMSE of DE rises"])
@@ -262,20 +263,20 @@ def test_an_act_needs_a_key_even_before_there_is_one(api: TestClient, home: Path
             assert refused.status_code == 401
             assert "python -m serving key" in refused.json()["detail"]
         api_keys.create(ServingSettings(home=home).api_keys)
-    assert not retraining.stop_file(FlowSettings(home=home)).exists()
-    assert not (home / "retrainings.db").exists() or not retraining.log_of(FlowSettings(home=home)).read()
+    assert not stop_file(FlowSettings(home=home)).exists()
+    assert not (home / "retrainings.db").exists() or not log_of(FlowSettings(home=home)).read()
 
 
 def test_a_person_pauses_and_resumes_retraining(api: TestClient, home: Path, key: dict[str, str]) -> None:
     settings = FlowSettings(home=home)
     assert api.post("/pause", json={"why": " holidays "}, headers=key).status_code == 200
-    assert retraining.stopped(settings) == "holidays"
+    assert stopped(settings) == "holidays"
     training = api.get("/now").json()["training"]
     assert training["stopped"] == "holidays"
 
     assert api.post("/resume", json={"why": "back again"}, headers=key).status_code == 200
-    assert retraining.stopped(settings) is None
-    (forgiven,) = retraining.log_of(settings).read()
+    assert stopped(settings) is None
+    (forgiven,) = log_of(settings).read()
     assert (forgiven.outcome, forgiven.reason) == (Outcome.FORGIVEN, "by hand: back again")
 
 
@@ -283,7 +284,7 @@ def test_a_person_pauses_and_resumes_retraining(api: TestClient, home: Path, key
 def test_an_act_needs_a_reason(api: TestClient, key: dict[str, str], home: Path, why: str) -> None:
     answer = api.post("/pause", json={"why": why}, headers=key)
     assert answer.status_code == 422 and answer.json()["detail"].startswith("why: ")
-    assert not retraining.stop_file(FlowSettings(home=home)).exists()
+    assert not stop_file(FlowSettings(home=home)).exists()
 
 
 def test_what_is_not_served_cannot_be_rolled_back(api: TestClient, home: Path, key: dict[str, str]) -> None:
@@ -331,7 +332,7 @@ def test_one_training_at_a_time_starts_and_none_outlives_the_room(
 
 
 def test_a_killed_training_is_told_as_failed(api: TestClient, home: Path) -> None:
-    log = retraining.log_of(FlowSettings(home=home))
+    log = log_of(FlowSettings(home=home))
     log.begin(DAY, "drift in price")
     training = api.get("/now").json()["training"]
     assert not training["running"]

@@ -13,7 +13,7 @@ from feature_repo.settings import FeatureSettings
 from flows import metrics, retraining
 from flows.ingest import ingest
 from flows.quarantine_replay import replay
-from flows.retraining import Outcome, log_of
+from flows.retraining_log import Outcome, log_of
 from flows.settings import FlowSettings
 from monitoring.batch_metrics import FOLDER
 from monitoring.drift import compare

@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import retraining
-from flows.retraining import Outcome, Retraining, fruitless, objection, retrain
+from flows.brake import fruitless, objection
+from flows.retraining import retrain
+from flows.retraining_log import Outcome, Retraining, log_of
 from flows.runs import FlowFailedError
 from flows.settings import CHECKOUT, FlowSettings
 
@@ -154,7 +156,7 @@ def test_an_alarm_trains_with_its_reason_and_window_and_rolls_out(flows: Flows) 
     ]
     assert done.version == 2
     assert done.conclusion.endswith("version 2 was promoted: 200 requests without a regression")
-    (logged,) = retraining.log_of(FlowSettings()).read()
+    (logged,) = log_of(FlowSettings()).read()
     assert (logged.outcome, logged.version, logged.until) == (Outcome.REGISTERED, 2, UNTIL)
 
 
@@ -168,7 +170,7 @@ def test_a_training_is_written_down_before_it_starts(flows: Flows, monkeypatch: 
     real = flows.start
 
     def watched(flow: str, **parameters: Any) -> Any:
-        seen.append(retraining.log_of(FlowSettings()).read()[-1].outcome)
+        seen.append(log_of(FlowSettings()).read()[-1].outcome)
         return real(flow, **parameters)
 
     monkeypatch.setattr(retraining, "start", watched)
@@ -203,14 +205,14 @@ def test_a_persons_word_during_a_training_is_not_taken_for_its_end(flows: Flows,
 
     monkeypatch.setattr(retraining, "start", interrupted)
     retrain("drift in purpose", UNTIL, roll_out=False)
-    trained, word = retraining.log_of(FlowSettings()).read()
+    trained, word = log_of(FlowSettings()).read()
     assert (trained.outcome, trained.version, trained.until) == (Outcome.REGISTERED, flows.version, UNTIL)
     assert (word.outcome, word.reason) == (Outcome.FORGIVEN, "by hand: it looks well")
     assert retraining.last_training([trained, word]) == trained
 
 
 def test_a_training_that_was_killed_has_failed_and_counts(flows: Flows, webhook: list[str]) -> None:
-    log = retraining.log_of(FlowSettings())
+    log = log_of(FlowSettings())
     for month in range(3):
         log.begin(UNTIL + pd.Timedelta(days=30 * month), "drift")
         if month < 2:
@@ -278,11 +280,11 @@ def test_a_version_that_a_person_takes_back_has_brought_nothing(
     settings = FlowSettings()
 
     retraining.lost(6, "by hand: worse", settings)
-    assert retraining.log_of(settings).read()[-1].outcome is Outcome.REGISTERED, "it is another version's"
+    assert log_of(settings).read()[-1].outcome is Outcome.REGISTERED, "it is another version's"
     for _ in range(2):
         retraining.lost(7, "by hand: worse", settings)
 
-    last = retraining.log_of(settings).read()[-1]
+    last = log_of(settings).read()[-1]
     assert (last.reason, last.outcome, last.detail) == (
         "by hand: a hunch",
         Outcome.ROLLED_BACK,
@@ -298,7 +300,7 @@ def test_a_refresh_is_no_training_and_is_rolled_out(flows: Flows) -> None:
         ("rollout", {"version": 2}),
     ]
     assert done.version == 2 and "refreshed; version 2 was promoted" in done.conclusion
-    assert not retraining.log_of(FlowSettings()).read()
+    assert not log_of(FlowSettings()).read()
     flows.version = None
     assert retraining.refresh("9%", UNTIL, roll_out=True).version is None
     assert len(flows.started) == 3, "what is not there is not rolled out"
