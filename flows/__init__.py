@@ -8,9 +8,9 @@ import contextlib
 import getpass
 import os
 
-from flows.settings import FlowSettings
+from flows.settings import Home
 
-_home, _user = FlowSettings().home, getpass.getuser()
+_home, _user = Home().home, getpass.getuser()
 # Metaflow's own default of 16 tasks at a time would share the cores, and the memory, of a small machine.
 _cores = str(len(os.sched_getaffinity(0)))
 for _name, _value in {

@@ -5,6 +5,7 @@ import sys
 import traceback
 
 from flows.settings import ROOMS
+from flows.settings_file import wrong_values
 
 CANNOT_TELL = 2
 """Exit status of `skew` when nothing could be compared: 1 says that there is a skew."""
@@ -52,6 +53,10 @@ def main() -> int:
     doctor.add_argument("--settings", metavar="FILE", default="", help="take the settings of a file as well")
     commands.add_parser("data-docs", help="check the prediction log too, and say where the data docs are")
     arguments = parser.parse_args()
+    # The doctor tells of them among other things, and goes on.
+    if arguments.command != "doctor" and (wrong := list(wrong_values())):
+        print(f"error: {'; '.join(wrong)}", file=sys.stderr)
+        return CANNOT_TELL if arguments.command == "skew" else 1
     try:
         if arguments.command == "demo":
             from flows.demo import demo as run_demo

@@ -15,13 +15,17 @@ Cron = Annotated[str, StringConstraints(pattern=r"^(\S+( \S+){4})?$")]
 """Minute, hour, day of the month, month and day of the week; empty for never."""
 
 
-class FlowSettings(BaseSettings):
-    """How the flows cut time and what they ask of a model."""
+class Home(BaseSettings):
+    """Where the flows write: all that must be known before Metaflow is imported."""
 
     model_config = SettingsConfigDict(env_prefix="RENTALS_")
 
     home: Annotated[Path, AfterValidator(Path.absolute)] = CHECKOUT / ".rentals"
     """Folder of everything that a run writes; a relative one is below the working folder."""
+
+
+class FlowSettings(Home):
+    """How the flows cut time and what they ask of a model."""
 
     test_days: int = 60
     """The last days before the training's end are the test: long enough for a stable figure, short enough to

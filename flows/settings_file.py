@@ -2,19 +2,19 @@
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from feature_repo.settings import FeatureSettings
 from flows.settings import ClusterSettings as ArgoSettings
 from flows.settings import FlowSettings
 from models.settings import GateSettings, Hyperparameters, ModelSettings, TrainerSettings
 from monitoring.settings import MonitoringSettings
+from serving.setting_faults import setting_faults
 from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 
 ROOMS: tuple[type[BaseSettings], ...] = (
@@ -57,8 +57,9 @@ def read(path: Path, kind: type[Settings]) -> Settings:
 
 def faults(path: Path) -> Iterator[str]:
     """Give the variables of a file that no room reads, and the values that none takes."""
-    for fault in (*_unknown(dotenv_values(path)), *_refused(lambda kind: read(path, kind))):
-        yield f"{path.name}: {fault}"
+    yield from (f"{path.name}: {fault}" for fault in _unknown(dotenv_values(path)))
+    for kind in ROOMS:
+        yield from (f"{path.name}: {fault}" for fault in setting_faults(kind, lambda kind: read(path, kind)))
 
 
 def faults_of_environment() -> Iterator[str]:
@@ -66,7 +67,13 @@ def faults_of_environment() -> Iterator[str]:
     yield from _unknown(
         name for name in os.environ if name.startswith("RENTALS_") and name not in NO_SETTINGS
     )
-    yield from _refused(lambda kind: kind())
+    yield from wrong_values()
+
+
+def wrong_values() -> Iterator[str]:
+    """Give the values in this process's environment that no room takes."""
+    for kind in ROOMS:
+        yield from setting_faults(kind)
 
 
 def _unknown(names: Iterable[str]) -> Iterator[str]:
@@ -80,14 +87,3 @@ def _unknown(names: Iterable[str]) -> Iterator[str]:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             yield f"{name}: no room has this setting{hint}"
-
-
-def _refused(make: Callable[[type[BaseSettings]], BaseSettings]) -> Iterator[str]:
-    for kind in ROOMS:
-        try:
-            make(kind)
-        except SettingsError as error:
-            yield str(error)
-        except ValidationError as error:
-            for fault in error.errors():
-                yield f"{fault['loc'][0]}: {fault['msg']}, got {fault['input']!r}"

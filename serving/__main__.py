@@ -3,13 +3,11 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsError
+from pydantic_settings import BaseSettings
 
 from serving import api_keys, core2, manifest, prometheus, runtime
 from serving.backend import ChangedByOthersError, NotAppliedError
@@ -21,6 +19,7 @@ from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
 from serving.rollback import RollbackError, rollback
 from serving.rollout import RolloutError, rollout
+from serving.setting_faults import setting_faults
 from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 from serving.status import status
 from serving.supervision import SupervisionError
@@ -74,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("prometheus", help="run Prometheus on what is served, until interrupted")
     commands.add_parser("key", help="make a key for the API's writing routes, which then ask for one")
     options = parser.parse_args(arguments)
-    if faults := [fault for kind in SETTINGS for fault in _wrong_settings(kind)]:
+    if faults := [fault for kind in SETTINGS for fault in setting_faults(kind)]:
         return _fail("; ".join(faults))
     settings = ServingSettings()
     try:
@@ -124,20 +123,6 @@ def _time(text: str) -> datetime:
 
 def _steps(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
-
-
-def _wrong_settings(kind: type[BaseSettings]) -> Iterator[str]:
-    prefix = kind.model_config.get("env_prefix", "")
-    try:
-        kind()
-    except SettingsError as error:
-        # A value that is to be JSON, and is not.
-        field = str(error).partition('"')[2].partition('"')[0]
-        yield f"{prefix}{field.upper()}: is not JSON, such as its documentation shows"
-    except ValidationError as error:
-        for fault in error.errors():
-            name, message = str(fault["loc"][0]).upper(), fault["msg"]
-            yield f"{prefix}{name}: {message[0].lower()}{message[1:]}, got {fault['input']!r}"
 
 
 def _fail(message: str) -> int:

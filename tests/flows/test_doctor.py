@@ -182,7 +182,7 @@ def test_the_command_ends_with_1_where_something_fails(tmp_path, s3):
     assert PASSWORD not in said and QUOTED not in said
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["tmp"], "which flows make themselves"
     file.write_text("")
-    status, said = doctor(RENTALS_REPLICAS="two")
+    status, said = doctor(RENTALS_RETRAIN_PATIENCE="two")
     assert (status, said.count("FAILED")) == (1, 1)
-    assert "replicas: Input should be a valid integer" in said
+    assert "RENTALS_RETRAIN_PATIENCE: input should be a valid integer" in said
     assert doctor()[0] == 0
