@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dotenv import load_dotenv
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from flows import settings_file
 from flows.doctor import data, machine, served
@@ -29,11 +27,10 @@ def _checks(file: Path | None) -> Iterator[Check]:
     if file:
         yield Check("settings file", lambda: _take(file), "correct it")
     yield from machine.checks()
-    try:
-        connections = [*data.checks(), *served.checks()]
-    except (ValidationError, SettingsError):
+    if any(settings_file.wrong_values()):
         return  # The check of the settings has said so.
-    yield from connections
+    yield from data.checks()
+    yield from served.checks()
 
 
 def _take(file: Path) -> str:

@@ -20,7 +20,7 @@ from feature_repo.lake import MINIMUM_FREE_BYTES
 from feature_repo.settings import FeatureSettings
 from flows import settings_file
 from flows.doctor.examination import Ailment, Check
-from flows.settings import CHECKOUT, FlowSettings
+from flows.settings import CHECKOUT, Home
 
 PYTHON = (3, 11)
 
@@ -100,13 +100,13 @@ def memory() -> str:
 
 def home() -> str:
     """The home, or the folder in which it will be made, takes files and locks, and has room."""
-    folder = _standing(FlowSettings().home)
+    folder = _standing(Home().home)
     with tempfile.TemporaryFile(dir=folder) as probe:
         fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
     free = shutil.disk_usage(folder).free
     if free < MINIMUM_FREE_BYTES:
         raise Ailment(f"{free / 1e9:.2f} GB are free at {folder}, {MINIMUM_FREE_BYTES / 1e9:.0f} are needed")
-    return f"{FlowSettings().home}, {free / 1e9:.0f} GB free"
+    return f"{Home().home}, {free / 1e9:.0f} GB free"
 
 
 def clock() -> str:
