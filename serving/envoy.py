@@ -170,7 +170,7 @@ def render_routes(deployment: SeldonDeployment) -> dict[str, Any]:
             ],
             "use_hash_policy": True,
         },
-        "hash_policy": [{"header": {"header_name": USER_HEADER}}],
+        "hash_policy": [{"header": {"header_name": USER_HEADER, "regex_rewrite": _salted(deployment)}}],
         **_forwarding(),
     }
     if deployment.shadow:
@@ -215,6 +215,12 @@ def _forwarding(path: str = "/") -> dict[str, Any]:
         # In these cases the request has not reached the model: a second try is no second inference.
         "retry_policy": {"retry_on": "connect-failure,reset-before-request", "num_retries": 1},
     }
+
+
+def _salted(deployment: SeldonDeployment) -> dict[str, Any]:
+    """Put the predictors before the user's id: each canary meets other users, and keeps them as it grows."""
+    salt = " ".join(sorted(predictor.name for predictor in deployment.live))
+    return {"pattern": {"regex": "^"}, "substitution": f"{salt} "}
 
 
 def _served_by(predictor: str) -> dict[str, Any]:

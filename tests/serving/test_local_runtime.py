@@ -176,6 +176,18 @@ def test_a_user_stays_with_a_predictor_while_its_share_grows(apply: Callable[...
     assert list(served_by[2].values()).count("v4") > len(canary_users)
 
 
+def test_each_canary_meets_other_users(apply: Callable[..., RuntimeState]) -> None:
+    users = [f"user-{number}" for number in range(1000)]
+    met = [
+        {user for user, name in zip(users, predictors_of(state, users), strict=True) if name == canary}
+        for canary in ("v4", "v5")
+        if (state := apply({"v3": 75, canary: 25}))
+    ]
+
+    assert [len(each) / len(users) for each in met] == pytest.approx([0.25, 0.25], abs=0.06)
+    assert len(met[0] & met[1]) / len(met[0]) == pytest.approx(0.25, abs=0.1), "as chance has it"
+
+
 def test_a_header_pins_a_predictor(apply: Callable[..., RuntimeState]) -> None:
     state = apply({"v3": 90, "v4": 10})
     users = [f"user-{number}" for number in range(20)]
