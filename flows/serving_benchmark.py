@@ -31,6 +31,9 @@ USERS = 2_000
 REQUESTS, CROWD = 3_000, 8
 """Requests of one measurement, and clients at a time where there are many."""
 
+TRITON = ((1, 1, 0), (2, 1, 0), (1, 2, 0), (2, 2, 0), (1, 1, 500), (1, 1, 2_000))
+"""Instances of a model, threads of each, and microseconds to wait for a batch; the first are the defaults."""
+
 SHARES = (1, 5, 25, 50)
 """Percent that a canary gets; each is measured by ``COUNTED`` users."""
 
@@ -60,6 +63,7 @@ def benchmark(data: str) -> dict[str, Any]:
         for measured in (
             bench.recommend,
             bench.predictors,
+            bench.triton_settings,
             bench.measured_share,
             bench.weight_change,
             bench.kill_recovery,
@@ -138,6 +142,36 @@ class _Bench:
                 "ratio": round(through["p50_ms"] / direct["p50_ms"], 2),
                 "how": how,
             },
+        }
+
+    def triton_settings(self) -> dict[str, Any]:
+        """One inference through Envoy by the settings of Triton: why the defaults are what they are."""
+        from serving import triton
+
+        found: dict[str, Any] = {}
+        for instances, threads, delay in TRITON:
+            wanted = {"instances": instances, "threads": threads, "batch_delay": delay}
+            tried = self.settings.model_copy(update={f"triton_{name}": n for name, n in wanted.items()})
+            # A predictor reads its configuration when it starts.
+            self.state = self.serve({self.champion: 100})
+            triton.write_repository(self.model, self.twin, tried)
+            self.state = self.serve({self.twin: 100})
+            found[f"{instances} instances, {threads} threads, {delay} µs"] = {
+                f"{clients} clients": measure(
+                    self.state.gateway_url, self._inference(self.gateway_path), clients, REQUESTS
+                )
+                for clients in (1, CROWD)
+            }
+        triton.write_repository(self.model, self.twin, self.settings)
+        how = f"as triton_through_envoy, {REQUESTS:,} requests each"
+        return {
+            "triton_settings": {
+                "value": found,
+                "unit": "ms, requests/s",
+                "baseline": None,
+                "ratio": None,
+                "how": how,
+            }
         }
 
     def measured_share(self) -> dict[str, Any]:
