@@ -21,6 +21,7 @@ from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
 from serving.rollback import RollbackError, rollback
 from serving.rollout import RolloutError, rollout
+from serving.rollout_database import RolloutDatabaseError
 from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 from serving.status import status
 from serving.supervision import SupervisionError
@@ -38,6 +39,7 @@ EXPECTED = (
     PortTakenError,
     prometheus.PrometheusInstallationError,
     RollbackError,
+    RolloutDatabaseError,
     RolloutError,
     StateError,
     SupervisionError,

@@ -18,6 +18,7 @@ from serving.gateway import GatewayError
 from serving.kubernetes import ClusterError
 from serving.manifest import ManifestError
 from serving.rollback import RollbackError
+from serving.rollout_database import RolloutDatabaseError
 from serving.runtime import RuntimeFailure
 from serving.supervision import SupervisionError
 
@@ -52,6 +53,7 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     NotAppliedError: HTTPStatus.SERVICE_UNAVAILABLE,
     ReportError: HTTPStatus.SERVICE_UNAVAILABLE,
     RegistryError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RolloutDatabaseError: HTTPStatus.SERVICE_UNAVAILABLE,
     RuntimeFailure: HTTPStatus.SERVICE_UNAVAILABLE,
     StateError: HTTPStatus.SERVICE_UNAVAILABLE,
     SupervisionError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -78,6 +78,13 @@ def settings(tmp_path: Path) -> ServingSettings:
     return ServingSettings(home=tmp_path / "home")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings_of_either(tmp_path: Path, request: pytest.FixtureRequest) -> ServingSettings:
+    """The same with the decisions of rollouts in each kind of database."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("new_database")()
+    return ServingSettings(home=tmp_path / "home", decisions_url=url)
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")

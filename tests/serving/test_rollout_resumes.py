@@ -29,7 +29,7 @@ class World:
 
     def __init__(self, settings: ServingSettings, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings, self.dies_at, self._operations = settings, MOMENTS + 1, count()
-        self.log = DecisionLog(settings.run / "decisions.db")
+        self.log = DecisionLog(settings.decisions)
         self.history: list[tuple[str, object]] = []
         append = DecisionLog.append
 
@@ -69,6 +69,11 @@ class World:
             return Arm(900, 0), Arm(100, 100 if failed else 0)
 
         return rollout.rollout(4, self.settings, STEPS, thresholds, arms)
+
+
+@pytest.fixture
+def settings(settings_of_either: ServingSettings) -> ServingSettings:
+    return settings_of_either
 
 
 @pytest.fixture
