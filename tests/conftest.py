@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -87,6 +88,31 @@ def new_database(postgres_server: str) -> Callable[[], str]:
         return postgres_server.replace("/postgres?", f"/{name}?")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The variables by which Metaflow and boto3 find an S3 server of this machine."""
+    from flows import stand_ins
+
+    with stand_ins.s3() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def bucket(s3: dict[str, str]) -> Any:
+    """The server's bucket, as boto3 sees it."""
+    import boto3
+
+    from flows.stand_ins import BUCKET
+
+    return boto3.resource(
+        "s3",
+        endpoint_url=s3["METAFLOW_S3_ENDPOINT_URL"],
+        region_name=s3["AWS_DEFAULT_REGION"],
+        aws_access_key_id=s3["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=s3["AWS_SECRET_ACCESS_KEY"],
+    ).Bucket(BUCKET)
 
 
 def served_log(
