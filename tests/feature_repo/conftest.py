@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from redis_cluster import RedisClusterServers
 from redis_server import RedisServer
 from small_marketplace import END, everything, home, marketplace
 
@@ -20,6 +21,13 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClusterServers]:
+    servers = RedisClusterServers(tmp_path_factory.mktemp("redis_cluster"))
+    yield servers
+    servers.kill()
+
+
 @pytest.fixture
 def online_config(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], dict[str, object]]:
     """Configuration of an empty packed store by its kind."""
@@ -28,9 +36,11 @@ def online_config(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
         where = {
             "sqlite": lambda: {"path": str(tmp_path / "online.db")},
             "redis": lambda: {"url": request.getfixturevalue("redis_server").url},
+            "redis_cluster": lambda: {"url": request.getfixturevalue("redis_cluster").url},
             "postgres": lambda: {"url": request.getfixturevalue("new_database")()},
         }
-        return {"type": f"feature_repo.packed.{kind}.Packed{kind.title()}OnlineStore", **where[kind]()}
+        name = kind.title().replace("_", "")
+        return {"type": f"feature_repo.packed.{kind}.Packed{name}OnlineStore", **where[kind]()}
 
     return configure
 
