@@ -7,13 +7,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import psycopg
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from redis_cluster import RedisClusterServers
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -113,6 +116,16 @@ def bucket(s3: dict[str, str]) -> Any:
         aws_access_key_id=s3["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=s3["AWS_SECRET_ACCESS_KEY"],
     ).Bucket(BUCKET)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RedisClusterServers]":
+    """A Redis Cluster of three servers, which no test leaves anything with."""
+    from redis_cluster import RedisClusterServers
+
+    servers = RedisClusterServers(tmp_path_factory.mktemp("redis_cluster"))
+    yield servers
+    servers.kill()
 
 
 def served_log(

@@ -6,7 +6,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from redis_cluster import RedisClusterServers
 from redis_server import RedisServer
 from small_marketplace import END, everything, home, marketplace
 
@@ -19,13 +18,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.kill()
-
-
-@pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClusterServers]:
-    servers = RedisClusterServers(tmp_path_factory.mktemp("redis_cluster"))
-    yield servers
-    servers.kill()
 
 
 @pytest.fixture

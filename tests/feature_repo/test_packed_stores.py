@@ -568,10 +568,10 @@ def test_a_view_is_spread_over_the_servers_and_a_read_asks_each_of_them_once(
     materialize(cluster_store)
     view = name_of(cluster_store.config, cluster_store.get_feature_view("users"))
     held = [
-        sum(client.hlen(key) for key in client.scan_iter(f"{view}/*", count=1000))
+        sum(client.hlen(key) for key in client.scan_iter(f"*{view}", count=1000))
         for client in (server.client() for server in redis_cluster.servers)
     ]
-    assert sum(held) > SIZE and min(held) > SIZE / MASTERS * 0.8
+    assert sum(held) > SIZE and min(held) > SIZE / MASTERS * 0.95
 
     asked, write_to = [], redis.cluster.NodeCommands.write
     monkeypatch.setattr(
