@@ -36,7 +36,13 @@ class FeatureSettings(BaseSettings):
     """Partitions of a Spark shuffle; a small multiple of the cores."""
 
     online_store_url: str = ""
-    """Online features: ``redis://HOST:PORT``, ``postgresql://…``, or empty for SQLite under ``home``."""
+    """Online features: ``redis://HOST:PORT``, ``redis+cluster://HOST:PORT`` (any server of the cluster),
+    ``postgresql://…``, or empty for SQLite under ``home``."""
+
+    feast_registry_url: str = Field("", pattern="^((postgres(ql)?|sqlite)://.*)?$")
+    """What is registered with Feast: ``postgresql://USER@HOST/DATABASE`` where several machines write it, or
+    ``sqlite:////FILE``; empty for a file under ``home``. Feast loads functions from it: who may write there
+    runs code here."""
 
     spark_packages: str = ""
     """Maven coordinates that Spark loads at its start, with commas between: a Kafka connector, ``s3a``."""

@@ -41,10 +41,10 @@ class StoreError(RuntimeError):
 
 
 def open_store(settings: FeatureSettings) -> "FeatureStore":
-    """Open the store of ``feature_store.yaml`` under ``settings.home``, with the settings' online store.
+    """Open the store of ``feature_store.yaml`` under ``settings.home``, with the settings' databases.
 
     Raises:
-        StoreError: the settings name an online store that is not known.
+        StoreError: the settings name an online store that is not known, or a registry that does not answer.
     """
     os.environ["RENTALS_HOME"] = str(settings.home)
     from feast import FeatureStore, RepoConfig
@@ -53,6 +53,8 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     config = yaml.safe_load(os.path.expandvars(file.read_text()))
     if settings.online_store_url:
         config["online_store"] = _online_store(settings.online_store_url)
+    if settings.feast_registry_url:
+        config["registry"] |= _sql_registry(settings.feast_registry_url)
     # Feast doubts that a registry in a file knows this setting; it does.
     logging.getLogger("feast.repo_config").addFilter(_not_about_serving)
     (settings.home / "feast").mkdir(parents=True, exist_ok=True)
@@ -61,6 +63,8 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     importlib.import_module("feast.infra.offline_stores.contrib.spark_offline_store.spark")
     warnings.filterwarnings("ignore", "On demand feature view is an experimental", RuntimeWarning)
     warnings.filterwarnings("ignore", "The spark (data source|offline store)", RuntimeWarning)
+    if settings.feast_registry_url:
+        _connect(opened)
     return opened
 
 
@@ -72,14 +76,36 @@ def _online_store(url: str) -> dict[str, str]:
     scheme, separator, _ = url.partition("://")
     if scheme in ("redis", "rediss", "unix"):
         return {"type": "feature_repo.packed.redis.PackedRedisOnlineStore", "url": url}
+    if scheme in ("redis+cluster", "rediss+cluster"):
+        return {"type": "feature_repo.packed.redis_cluster.PackedRedisClusterOnlineStore", "url": url}
     if scheme in ("postgresql", "postgres"):
         return {"type": "feature_repo.packed.postgres.PackedPostgresOnlineStore", "url": url}
     # Text that is no address may hold a password.
     begins = f"begins with {scheme!r}" if separator else "is no address"
     raise StoreError(
         f"RENTALS_ONLINE_STORE_URL {begins}: give redis://HOST:PORT, "
-        "postgresql://USER@HOST/DATABASE, or nothing for SQLite"
+        "redis+cluster://HOST:PORT, postgresql://USER@HOST/DATABASE, or nothing for SQLite"
     )
+
+
+def _sql_registry(url: str) -> dict[str, Any]:
+    scheme, _, place = url.partition("://")
+    # The connections of a process that lives long outlive their server.
+    kind = {"registry_type": "sql", "sqlalchemy_config_kwargs": {"pool_pre_ping": True}}
+    return kind | {"path": url if scheme == "sqlite" else f"postgresql+psycopg://{place}"}
+
+
+def _connect(opened: "FeatureStore") -> None:
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        opened.list_projects()
+    except DBAPIError as error:
+        said = " ".join(str(error.orig).split())
+        raise StoreError(
+            f"what is registered with Feast cannot be read ({said}): start its database, let its user create "
+            "tables, or correct RENTALS_FEAST_REGISTRY_URL"
+        ) from error
 
 
 def register(store: "FeatureStore", lake: Path) -> None:
@@ -244,9 +270,22 @@ def publish(settings: FeatureSettings, until: pd.Timestamp) -> None:
 
 
 def empty(settings: FeatureSettings) -> None:
-    """Forget everything that is registered and online, in whichever online store the settings name."""
-    if (settings.home / "feast" / "registry.db").exists():
-        open_store(settings).teardown()
+    """Forget everything that is registered and online, in whichever databases the settings name."""
+    if not settings.feast_registry_url and not (settings.home / "feast" / "registry.db").exists():
+        return
+    store = open_store(settings)
+    # Feast's own teardown takes along all other projects, and leaves versions behind in a database.
+    store.apply(
+        [],
+        objects_to_delete=[
+            *store.list_feature_services(),
+            *store.list_on_demand_feature_views(),
+            *store.list_feature_views(),
+            *store.list_data_sources(),
+            *store.list_entities(),
+        ],
+        partial=False,
+    )
 
 
 class OnlineFeatures:

@@ -13,13 +13,19 @@ TURN_SECONDS = 60
 
 
 def stage(version: int) -> str:
-    """Put a registered version into the Triton model repository, and return the name of its predictor."""
+    """Put a registered version into the Triton model repository, and return the name of its predictor.
+
+    Raises:
+        RegistryError: there is no such version.
+        ModelStorageError: it cannot be copied to where a cluster looks for it.
+    """
     from models.registry import Registry
-    from serving import triton
+    from serving import model_storage, triton
     from serving.settings import ServingSettings
 
     settings = ServingSettings()
-    triton.write_repository(Registry().get(version).path, version, settings)
+    repository = triton.write_repository(Registry().get(version).path, version, settings)
+    model_storage.upload(repository, settings)
     return triton.predictor_name(version)
 
 

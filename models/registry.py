@@ -86,7 +86,7 @@ class ModelVersion:
         import mlflow
 
         missing = f"version {self.version} has no {name}; train a version again by `make train`"
-        with _asking(self.settings, missing):
+        with _asking(self.settings, missing), _keeping(self.settings):
             try:
                 found = mlflow.artifacts.download_artifacts(
                     run_id=self.run_id, artifact_path=name, tracking_uri=self.settings.tracking_uri
@@ -110,9 +110,7 @@ def experiment(client: "MlflowClient", settings: ModelSettings, name: str) -> st
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    local = not settings.mlflow_tracking_uri
-    artifacts = (settings.mlflow / "artifacts").resolve().as_uri() if local else None
-    return str(client.create_experiment(name, artifact_location=artifacts))
+    return str(client.create_experiment(name, artifact_location=settings.artifacts))
 
 
 class Registry:
@@ -149,12 +147,17 @@ class Registry:
 
         Returns:
             The version's number.
+
+        Raises:
+            RegistryError: S3 does not take what is to be kept there; there is no version then.
         """
         version = self._of_run(str(lineage[RUN])) if RUN in lineage else None
-        if version is None:
-            version = self._create(onnx_path, evaluation, lineage, hyperparameters or {}, files or {}, beside)
-        if card and self._missing(self.get(version)):
-            self._keep(self.get(version), replace(card, version=version))
+        with _keeping(self.settings):
+            if version is None:
+                new = hyperparameters or {}, files or {}, beside
+                version = self._create(onnx_path, evaluation, lineage, *new)
+            if card and self._missing(self.get(version)):
+                self._keep(self.get(version), replace(card, version=version))
         return version
 
     def refuse(
@@ -171,7 +174,7 @@ class Registry:
             max_results=1,
         ):
             return
-        with self._run("refused", evaluation, lineage, hyperparameters, files):
+        with _keeping(self.settings), self._run("refused", evaluation, lineage, hyperparameters, files):
             pass
 
     def _create(
@@ -366,6 +369,20 @@ def _asking(settings: ModelSettings, missing: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _keeping(settings: ModelSettings) -> Iterator[None]:
+    """Raise RegistryError where S3, of which only its own package knows the errors, fails."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("boto3", "botocore"):
+            raise
+        raise RegistryError(
+            f"what runs keep at {settings.artifacts or 'S3'} cannot be written or read: {error}; make the "
+            "bucket, let the account use it, or correct RENTALS_MLFLOW_ARTIFACTS or AWS_ENDPOINT_URL_S3"
+        ) from error
+
+
 def download(uri: str, settings: ModelSettings | None = None) -> Path:
     """Return the ONNX file of a registry address such as ``models:/rental-recommender@champion``.
 
@@ -376,7 +393,7 @@ def download(uri: str, settings: ModelSettings | None = None) -> Path:
 
     settings = settings or ModelSettings()
     mlflow.set_tracking_uri(settings.tracking_uri)
-    with _asking(settings, f"the registry has no {uri}; train one by `make train`"):
+    with _asking(settings, f"the registry has no {uri}; train one by `make train`"), _keeping(settings):
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=settings.tracking_uri)
     return Path(folder) / MODEL_FILE
 

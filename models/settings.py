@@ -18,7 +18,15 @@ class ModelSettings(BaseSettings):
     """Folder of everything that a run writes; a relative one is below the working folder."""
 
     mlflow_tracking_uri: str = ""
-    """MLflow server; empty keeps runs and versions in a SQLite file under ``home``."""
+    """Runs and versions: an MLflow server (``https://…``), or a database of its kind (``postgresql://…``);
+    empty for SQLite under ``home``."""
+
+    mlflow_artifacts: str = Field("", pattern="^(s3://.+[^/])?$")
+    """Where runs keep models, cards and files: ``s3://BUCKET/FOLDER``; empty for a folder under ``home``.
+
+    It holds for experiments that are made from now on; an MLflow server decides by itself. Endpoint and
+    account are those of AWS's own variables (``AWS_ENDPOINT_URL_S3``, ``AWS_ACCESS_KEY_ID``, …).
+    """
 
     registered_model: str = "rental-recommender"
     """Name of the model in the MLflow registry."""
@@ -41,6 +49,13 @@ class ModelSettings(BaseSettings):
     def tracking_uri(self) -> str:
         """Address of the tracking store and the registry."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow.resolve() / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> str | None:
+        """Address of the artifacts of experiments that are made from now on; None where a server decides."""
+        if self.tracking_uri.startswith("http"):
+            return None
+        return self.mlflow_artifacts or (self.mlflow / "artifacts").resolve().as_uri()
 
     @property
     def recommendations(self) -> str:

@@ -19,6 +19,7 @@ from serving.kubernetes import ClusterError
 from serving.ports import PortTakenError
 from serving.rollback import RollbackError, rollback
 from serving.rollout import RolloutError, rollout
+from serving.rollout_database import RolloutDatabaseError
 from serving.setting_faults import setting_faults
 from serving.settings import ClusterSettings, DecisionThresholds, ServingSettings
 from serving.status import status
@@ -37,6 +38,7 @@ EXPECTED = (
     PortTakenError,
     prometheus.PrometheusInstallationError,
     RollbackError,
+    RolloutDatabaseError,
     RolloutError,
     StateError,
     SupervisionError,

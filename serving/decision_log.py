@@ -1,20 +1,13 @@
 """Every decision of a rollout, written before it is acted upon: what a killed rollout resumes from."""
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS decisions (
-    id INTEGER PRIMARY KEY, at TEXT NOT NULL, champion TEXT NOT NULL, canary TEXT NOT NULL,
-    share INTEGER NOT NULL, action TEXT NOT NULL, reasons TEXT NOT NULL, figures TEXT NOT NULL
-)
-"""
+import sqlalchemy as sa
+
+from serving.rollout_database import DECISIONS, RolloutDatabase
 
 
 class Action(StrEnum):
@@ -48,14 +41,8 @@ class LoggedDecision:
     figures: dict[str, float]
 
 
-class DecisionLog:
-    """A SQLite file; reading and writing may come from different processes."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        with self._connected() as connection:
-            connection.execute(_TABLE)
+class DecisionLog(RolloutDatabase):
+    """The decisions in a database; reading and writing may come from different processes."""
 
     def append(
         self,
@@ -67,30 +54,25 @@ class DecisionLog:
         figures: dict[str, float] | None = None,
     ) -> None:
         """Write a decision; it is on disk when this returns."""
-        with self._connected() as connection:
-            connection.execute(
-                "INSERT INTO decisions (at, champion, canary, share, action, reasons, figures)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    datetime.now(UTC).isoformat(),
-                    *(champion, canary, share, action),
-                    *(json.dumps(reasons), json.dumps(figures or {})),
-                ),
-            )
+        decision = {
+            "at": datetime.now(UTC).isoformat(),
+            **{"champion": champion, "canary": canary, "share": share, "action": action},
+            **{"reasons": json.dumps(reasons), "figures": json.dumps(figures or {})},
+        }
+        with self.transaction() as connection:
+            connection.execute(sa.insert(DECISIONS), decision)
 
     def read(self) -> list[LoggedDecision]:
         """Return all decisions, oldest first."""
-        with self._connected() as connection:
-            rows = connection.execute(
-                "SELECT at, champion, canary, share, action, reasons, figures FROM decisions ORDER BY id"
-            ).fetchall()
+        with self.transaction() as connection:
+            rows = connection.execute(sa.select(DECISIONS).order_by(DECISIONS.c.id)).all()
         return [
             LoggedDecision(
-                datetime.fromisoformat(at),
-                *(champion, canary, share, Action(action)),
-                *(json.loads(reasons), json.loads(figures)),
+                datetime.fromisoformat(row.at),
+                *(row.champion, row.canary, row.share, Action(row.action)),
+                *(json.loads(row.reasons), json.loads(row.figures)),
             )
-            for at, champion, canary, share, action, reasons, figures in rows
+            for row in rows
         ]
 
     def last(self) -> LoggedDecision | None:
@@ -102,12 +84,3 @@ class DecisionLog:
         """The latest decision by which ``canary`` was taken back for good, if there is one."""
         against = [one for one in self.read() if one.canary == canary and one.action is Action.ROLLBACK]
         return against[-1] if against else None
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self._path)
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from serving.backend import Backend
 from serving.decision_log import Action, DecisionLog
-from serving.processes import is_locked
 from serving.rollback_request import ask, by_hand, withdraw
-from serving.rollout import RolloutRunningError, backend_of, exclusive, lock_path
+from serving.rollout import RolloutRunningError, backend_of, exclusive
 from serving.seldon import FULL_TRAFFIC
 from serving.settings import ServingSettings
 
@@ -41,7 +40,7 @@ def possible(settings: ServingSettings, backend: Backend | None = None) -> Rollb
     if deployment is None:
         return None
     served = {one.name: one.traffic for one in deployment.spec.predictors}
-    champion, decisions = deployment.live[0].name, DecisionLog(settings.run / "decisions.db").read()
+    champion, decisions = deployment.live[0].name, DecisionLog(settings.decisions).read()
     last = decisions[-1] if decisions else None
     if last and last.champion == champion:
         starting = last.action is Action.START and is_running(settings)
@@ -54,8 +53,8 @@ def possible(settings: ServingSettings, backend: Backend | None = None) -> Rollb
 
 
 def is_running(settings: ServingSettings) -> bool:
-    """Whether a rollout runs, in whatever process of this machine."""
-    return is_locked(lock_path(settings))
+    """Whether a rollout runs, in whatever process that writes the same decisions."""
+    return DecisionLog(settings.decisions).is_held()
 
 
 def rollback(
@@ -75,25 +74,26 @@ def rollback(
             rollout does not react.
         ManifestError: the model that is to serve instead is gone or damaged.
         NotAppliedError: it does not come up; what served before still does.
+        RolloutDatabaseError: the decision cannot be written.
     """
-    backend = backend or backend_of(settings)
+    backend, log = backend or backend_of(settings), DecisionLog(settings.decisions)
     meant = _meant(predictor, settings, backend)
     deadline = time.monotonic() + settings.rollback_seconds
     try:
         while True:
             try:
-                with exclusive(settings):
-                    return _act(meant, why, settings, backend)
+                with exclusive(settings) as held:
+                    return _act(meant, why, settings, backend, held)
             except RolloutRunningError:
                 if time.monotonic() > deadline:
                     raise RollbackError(
                         f"the rollout that runs has not taken {meant.predictor} back within "
                         f"{settings.rollback_seconds:g} s: end its process, which takes it back as well"
                     ) from None
-                ask(settings, meant.predictor, why)
+                ask(log, meant.predictor, why)
                 time.sleep(settings.rollout_poll_seconds)
     finally:
-        withdraw(settings)
+        withdraw(log)
 
 
 def _meant(predictor: str | None, settings: ServingSettings, backend: Backend) -> Rollback:
@@ -110,14 +110,15 @@ def _meant(predictor: str | None, settings: ServingSettings, backend: Backend) -
     return now
 
 
-def _act(meant: Rollback, why: str, settings: ServingSettings, backend: Backend) -> Rollback:
+def _act(
+    meant: Rollback, why: str, settings: ServingSettings, backend: Backend, log: DecisionLog
+) -> Rollback:
     """Take it back unless the rollout has done so; what a rollout promoted meanwhile is taken back, too."""
     deployment = backend.applied()
     if deployment is None or meant.predictor not in [one.name for one in deployment.spec.predictors]:
         return meant
     now = _meant(meant.predictor, settings, backend)
     backend.check(now.champion)
-    log = DecisionLog(settings.run / "decisions.db")
     log.append(now.champion, now.predictor, now.share, Action.ROLLBACK, [by_hand(why)])
     # A shadow that others have set stays.
     shadows = {one.name: 0 for one in deployment.spec.predictors if one.shadow and one.name != now.predictor}

@@ -1,6 +1,5 @@
 """A rollout: gives a new version a growing share of the traffic, promotes it or takes it back."""
 
-import fcntl
 import signal
 import threading
 import time
@@ -9,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 
 from monitoring.batch_metrics import publish
 from monitoring.settings import MonitoringSettings
@@ -19,6 +17,7 @@ from serving.decision import Decision, Verdict, decide
 from serving.decision_log import Action, DecisionLog, LoggedDecision
 from serving.kubernetes import KubernetesBackend
 from serving.rollback_request import asked, withdraw
+from serving.rollout_database import RolloutDatabaseError
 from serving.rollout_metrics import rollout_metrics
 from serving.seldon import FULL_TRAFFIC, SeldonDeployment
 from serving.settings import DecisionThresholds, ServingSettings
@@ -87,16 +86,19 @@ def rollout(
             rollout is running.
         ChangedByOthersError: somebody else changed the weights meanwhile; they were left as they are.
         ManifestError: there is no model repository of the version, or its model is damaged.
+        RolloutDatabaseError: a decision cannot be written. What is served stays as it is; the same command
+            goes on with it.
     """
     steps = settings.rollout_steps if steps is None else steps
     _check_steps(steps)
     backend = backend or backend_of(settings)
-    with exclusive(settings), _interruptible():
+    with exclusive(settings) as log, _interruptible():
         # A person who asked for the end of an earlier one, and was killed, does not mean this one.
-        withdraw(settings)
+        withdraw(log)
         return _Rollout(
             predictor_name(version),
             settings,
+            log,
             (thresholds or DecisionThresholds()).of_steps(max(1, len(steps) - 1)),
             arms,
             backend,
@@ -119,7 +121,7 @@ def ended(canary: str, settings: ServingSettings, again: bool = False) -> Rollou
         settings: where rollouts act.
         again: a rollback does not count, because it is to be tried again.
     """
-    log, deployment = DecisionLog(settings.run / "decisions.db"), backend_of(settings).applied()
+    log, deployment = DecisionLog(settings.decisions), backend_of(settings).applied()
     served = {one.name: one.traffic for one in deployment.spec.predictors} if deployment else {}
     mine = [one for one in log.read() if one.canary == canary]
     last = mine[-1] if mine else None
@@ -146,6 +148,7 @@ class _Rollout:
         self,
         canary: str,
         settings: ServingSettings,
+        log: DecisionLog,
         thresholds: DecisionThresholds,
         arms: ArmReader | None,
         backend: Backend,
@@ -158,9 +161,8 @@ class _Rollout:
         if canary == self._champion:
             raise RolloutError(f"{canary} is the champion already: name another version")
         backend.check(canary)
-        self._backend = backend
+        self._backend, self._log = backend, log
         self._canary, self._settings, self._thresholds, self._arms = canary, settings, thresholds, arms
-        self._log = DecisionLog(settings.run / "decisions.db")
         self._monitoring = MonitoringSettings(home=settings.home)
         last, shadow = self._log.last(), deployment.shadow.name if deployment.shadow else None
         self._pending = self._unfinished(last, deployment)
@@ -197,7 +199,7 @@ class _Rollout:
                 if decision.verdict is Verdict.HOLD:
                     return self._decide(decision, Action.INTERRUPT)
             return self._decide(decision, Action.PROMOTE)
-        except ChangedByOthersError:
+        except (ChangedByOthersError, RolloutDatabaseError):
             raise
         except BaseException as error:
             if self._share is not None:
@@ -217,7 +219,7 @@ class _Rollout:
         while True:
             late = time.monotonic() > deadline
             champion, canary = arms(*names, since)
-            by_hand = asked(self._settings, self._canary)
+            by_hand = asked(self._log, self._canary)
             decision = by_hand or decide(champion, canary, self._thresholds)
             if late and decision.verdict is Verdict.HOLD:
                 why = f"not proven within {self._settings.rollout_seconds:g} s: {'; '.join(decision.reasons)}"
@@ -313,22 +315,16 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def lock_path(settings: ServingSettings) -> Path:
-    """File that a rollout holds by ``flock`` while it runs."""
-    return settings.run / "rollout.lock"
-
-
 @contextmanager
-def exclusive(settings: ServingSettings) -> Iterator[None]:
-    """Let no other process change who gets which share meanwhile.
+def exclusive(settings: ServingSettings) -> Iterator[DecisionLog]:
+    """Let no other process change who gets which share meanwhile, and give the log by which this one may.
 
     Raises:
         RolloutRunningError: another one does.
+        RolloutDatabaseError: the log does not answer.
     """
-    settings.run.mkdir(parents=True, exist_ok=True)
-    with lock_path(settings).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RolloutRunningError("another rollout is running: wait until it has ended") from error
-        yield
+    log = DecisionLog(settings.decisions)
+    with log.hold() as held:
+        if not held:
+            raise RolloutRunningError("another rollout is running: wait until it has ended")
+        yield log

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -95,7 +96,9 @@ class ServingSettings(BaseSettings):
     model_uri_base: str = ""
     """Where the predictors' model repositories lie as a cluster sees them, such as ``s3://bucket/models``.
 
-    The local runtime reads the same folders below ``home/models``. Empty: a ``file://`` address of that.
+    To S3 a version is copied when it is rolled out, by AWS's own variables (``AWS_ENDPOINT_URL_S3``,
+    ``AWS_ACCESS_KEY_ID``, …); the local runtime reads the folders below ``home/models``. Empty: their
+    ``file://`` address.
     """
 
     predictor_start_seconds: float = Field(90, gt=0)
@@ -140,6 +143,13 @@ class ServingSettings(BaseSettings):
     rollout_poll_seconds: float = Field(0.5, gt=0)
     """Time between two looks at the arms of a rollout."""
 
+    decisions_url: str = Field("", pattern="^(postgres(ql)?://.*)?$")
+    """Where rollouts write their decisions and keep each other away: ``postgresql://USER@HOST/DATABASE``.
+
+    For rollouts on several machines: a database or schema for each deployment, by a connection that no pooler
+    gives to others meanwhile. Empty: SQLite below ``home``.
+    """
+
     rollback_seconds: float = Field(150, gt=0)
     """Longest wait of a person's rollback for the rollout that runs: it may be starting a predictor."""
 
@@ -147,6 +157,13 @@ class ServingSettings(BaseSettings):
     def run(self) -> Path:
         """Folder of the local runtime's state: ports, rendered configurations, the applied manifest."""
         return self.home / "run"
+
+    @property
+    def decisions(self) -> str:
+        """Address of the decisions of rollouts, for SQLAlchemy."""
+        scheme, _, place = self.decisions_url.partition("://")
+        own = f"sqlite:///{quote(str(self.run / 'decisions.db'))}"
+        return f"postgresql+psycopg://{place}" if scheme else own
 
     @property
     def logs(self) -> Path:

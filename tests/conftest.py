@@ -7,12 +7,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import psycopg
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from redis_cluster import RedisClusterServers
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -87,6 +91,41 @@ def new_database(postgres_server: str) -> Callable[[], str]:
         return postgres_server.replace("/postgres?", f"/{name}?")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The variables by which Metaflow and boto3 find an S3 server of this machine."""
+    from flows import stand_ins
+
+    with stand_ins.s3() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def bucket(s3: dict[str, str]) -> Any:
+    """The server's bucket, as boto3 sees it."""
+    import boto3
+
+    from flows.stand_ins import BUCKET
+
+    return boto3.resource(
+        "s3",
+        endpoint_url=s3["METAFLOW_S3_ENDPOINT_URL"],
+        region_name=s3["AWS_DEFAULT_REGION"],
+        aws_access_key_id=s3["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=s3["AWS_SECRET_ACCESS_KEY"],
+    ).Bucket(BUCKET)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RedisClusterServers]":
+    """A Redis Cluster of three servers, which no test leaves anything with."""
+    from redis_cluster import RedisClusterServers
+
+    servers = RedisClusterServers(tmp_path_factory.mktemp("redis_cluster"))
+    yield servers
+    servers.kill()
 
 
 def served_log(

@@ -17,7 +17,9 @@ from serving.components import StateError
 from serving.gateway import GatewayError
 from serving.kubernetes import ClusterError
 from serving.manifest import ManifestError
+from serving.model_storage import ModelStorageError
 from serving.rollback import RollbackError
+from serving.rollout_database import RolloutDatabaseError
 from serving.runtime import RuntimeFailure
 from serving.supervision import SupervisionError
 
@@ -49,9 +51,11 @@ STATUSES: dict[type[Exception], HTTPStatus] = {
     LakeError: HTTPStatus.SERVICE_UNAVAILABLE,
     LogFileError: HTTPStatus.SERVICE_UNAVAILABLE,
     ManifestError: HTTPStatus.SERVICE_UNAVAILABLE,
+    ModelStorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     NotAppliedError: HTTPStatus.SERVICE_UNAVAILABLE,
     ReportError: HTTPStatus.SERVICE_UNAVAILABLE,
     RegistryError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RolloutDatabaseError: HTTPStatus.SERVICE_UNAVAILABLE,
     RuntimeFailure: HTTPStatus.SERVICE_UNAVAILABLE,
     StateError: HTTPStatus.SERVICE_UNAVAILABLE,
     SupervisionError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -32,8 +32,9 @@ def serving_state(settings: ServingSettings) -> ServingState:
         StateError: the state of the runtime is damaged.
         SupervisionError: supervisord does not answer.
         ManifestError: the applied manifest is damaged.
+        RolloutDatabaseError: the decisions cannot be read.
     """
-    decisions = DecisionLog(settings.run / "decisions.db").read()
+    decisions = DecisionLog(settings.decisions).read()
     return ServingState(
         runtime=status(settings),
         rollout_running=rollback.is_running(settings),

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import httpx
 
 from feature_repo.settings import FeatureSettings
+from flows.doctor import servers
 from flows.doctor.examination import Ailment, Check
 from flows.settings import FlowSettings
 from monitoring.settings import MonitoringSettings
 from serving import components, ports
+from serving.model_storage import S3
 from serving.settings import ClusterSettings, ServingSettings
 from serving.status import status
 
@@ -27,6 +29,17 @@ def checks() -> Iterator[Check]:
     yield Check("feedback", lambda: feedback(serving), "make setup")
     yield Check("ports", lambda: free_ports(serving), "set another port, or 0 for a free one")
     yield Check("runtime", lambda: runtime(serving), "look into .rentals/logs, then make down up")
+    yield Check(
+        "decisions",
+        lambda: servers.database(serving.decisions, "demo"),
+        "start it, let its user create tables, or set RENTALS_DECISIONS_URL",
+    )
+    if serving.model_uri_base.startswith(S3):
+        yield Check(
+            "models",
+            lambda: servers.bucket(serving.model_uri_base),
+            servers.GRANT.format("AWS_ENDPOINT_URL_S3"),
+        )
     if serving.gateway_url:
         yield Check("gateway", lambda: answers(serving.gateway_url), "set RENTALS_GATEWAY_URL")
     if pushgateway := MonitoringSettings().pushgateway_url:

@@ -28,9 +28,11 @@ def online_config(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[s
         where = {
             "sqlite": lambda: {"path": str(tmp_path / "online.db")},
             "redis": lambda: {"url": request.getfixturevalue("redis_server").url},
+            "redis_cluster": lambda: {"url": request.getfixturevalue("redis_cluster").url},
             "postgres": lambda: {"url": request.getfixturevalue("new_database")()},
         }
-        return {"type": f"feature_repo.packed.{kind}.Packed{kind.title()}OnlineStore", **where[kind]()}
+        name = kind.title().replace("_", "")
+        return {"type": f"feature_repo.packed.{kind}.Packed{name}OnlineStore", **where[kind]()}
 
     return configure
 

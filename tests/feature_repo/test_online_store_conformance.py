@@ -156,8 +156,11 @@ STORES = ["sqlite", "redis", "postgres"]
 def online_config(kind: str, folder: Path, request: pytest.FixtureRequest) -> dict[str, object]:
     """Configuration of an online store that is empty; packed ones are named so."""
     name = kind.removeprefix("packed ")
+    title = name.title().replace("_", "")
     if name == "sqlite":
         config = {"path": str(folder / "online.db")}
+    elif name == "redis_cluster":
+        config = {"url": request.getfixturevalue("redis_cluster").url}
     elif name == "redis":
         url = request.getfixturevalue("redis_server").url
         config = {"url": url} if kind != name else {"connection_string": url.removeprefix("redis://")}
@@ -173,7 +176,7 @@ def online_config(kind: str, folder: Path, request: pytest.FixtureRequest) -> di
         }
         config = {"url": url} if kind != name else own
     return {
-        "type": kind if kind == name else f"feature_repo.packed.{name}.Packed{name.title()}OnlineStore",
+        "type": kind if kind == name else f"feature_repo.packed.{name}.Packed{title}OnlineStore",
         **config,
     }
 
@@ -192,7 +195,9 @@ def configuration(kind: str, folder: Path, request: pytest.FixtureRequest) -> di
     }
 
 
-@pytest.fixture(scope="module", params=[*STORES, *(f"packed {name}" for name in STORES)])
+@pytest.fixture(
+    scope="module", params=[*STORES, *(f"packed {name}" for name in STORES), "packed redis_cluster"]
+)
 def kind(request) -> str:
     return request.param
 

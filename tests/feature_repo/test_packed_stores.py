@@ -13,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import redis
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, PushSource, RepoConfig, ValueType
 from feast.data_source import PushMode
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Float32, Float64, Int64, String
+from redis_cluster import MASTERS
 from redis_server import RedisServer
 
 from feature_repo import store as feature_store
@@ -64,7 +66,7 @@ def open_store(folder, online):
     )
 
 
-@pytest.fixture(params=["sqlite", "redis", "postgres"])
+@pytest.fixture(params=["sqlite", "redis", "redis_cluster", "postgres"])
 def kind(request):
     return request.param
 
@@ -505,8 +507,6 @@ def test_a_redis_that_comes_back_empty_gets_everything_again(redis_store, own_re
 
 
 def test_a_redis_that_is_emptied_meanwhile_gets_everything_again(redis_store):
-    import redis
-
     client = redis.Redis.from_url(redis_store.config.online_config["url"])
     interrupt(redis_store, client.flushall, after=3)
     materialize(redis_store)
@@ -531,8 +531,6 @@ def test_a_redis_that_stays_away_is_named_with_the_remedy_and_nothing_half_is_re
 
 
 def test_a_redis_that_loses_data_each_time_ends_in_an_error(redis_store):
-    import redis
-
     client = redis.Redis.from_url(redis_store.config.online_config["url"])
     online = online_of(redis_store)
     write = online.write
@@ -545,6 +543,79 @@ def test_a_redis_that_loses_data_each_time_ends_in_an_error(redis_store):
     with pytest.raises(OnlineStoreError, match="lost values of users during each of 3 materializations"):
         materialize(redis_store)
     assert set(scores(redis_store, ["u1", "u2"])) == {None}
+
+
+# Redis Cluster
+
+
+@pytest.fixture
+def cluster_store(tmp_path, redis_cluster):
+    url = redis_cluster.url
+    settings = FeatureSettings(home=tmp_path, online_store_url=url)
+    assert type(online_of(feature_store.open_store(settings))).__name__ == "PackedRedisClusterOnlineStore"
+    config = {"type": "feature_repo.packed.redis_cluster.PackedRedisClusterOnlineStore", "url": url}
+    store = open_store(tmp_path, config | {"retry_seconds": 20})
+    store.apply(views(tmp_path))
+    history(tmp_path)
+    yield store
+    store.teardown()
+    assert [server.client().dbsize() for server in redis_cluster.servers] == [0] * MASTERS
+
+
+def test_a_view_is_spread_over_the_servers_and_a_read_asks_each_of_them_once(
+    cluster_store, redis_cluster, monkeypatch
+):
+    materialize(cluster_store)
+    view = name_of(cluster_store.config, cluster_store.get_feature_view("users"))
+    held = [
+        sum(client.hlen(key) for key in client.scan_iter(f"*{view}", count=1000))
+        for client in (server.client() for server in redis_cluster.servers)
+    ]
+    assert sum(held) > SIZE and min(held) > SIZE / MASTERS * 0.95
+
+    asked, write_to = [], redis.cluster.NodeCommands.write
+    monkeypatch.setattr(
+        redis.cluster.NodeCommands, "write", lambda commands: (asked.append(1), write_to(commands))
+    )
+    names = [f"u{number}" for number in range(0, SIZE, SIZE // 100)]
+    assert scores(cluster_store, names) == [float(name[1:]) for name in names]
+    assert len(asked) == MASTERS
+
+
+@pytest.mark.parametrize("emptied", range(MASTERS))
+def test_a_server_that_is_emptied_meanwhile_gets_everything_again(cluster_store, redis_cluster, emptied):
+    calls = interrupt(cluster_store, redis_cluster.servers[emptied].client().flushall, after=3)
+    materialize(cluster_store)
+    all_there(cluster_store)
+    assert len(calls) >= 6, "the rows that were lost were not written again"
+
+
+def test_a_view_that_a_server_has_lost_is_not_readable_as_whole_until_it_is_filled_again(
+    cluster_store, redis_cluster, tmp_path
+):
+    materialize(cluster_store)
+    redis_cluster.servers[1].client().flushall()
+    names = [f"u{number}" for number in range(0, SIZE, 100)]
+    assert set(scores(cluster_store, names)) == {None}
+    write(cluster_store, rows(["u5"], [500], NOW + timedelta(hours=1)))
+    assert scores(cluster_store, ["u5"]) == [500.0]
+    killed_materialization(cluster_store, tmp_path, batches=1)
+    assert set(scores(cluster_store, names)) == {None}
+    materialize(cluster_store)
+    assert scores(cluster_store, names) == [float(name[1:]) for name in names]
+
+
+def test_a_server_that_restarts_with_its_data_gets_the_rest(cluster_store, redis_cluster):
+    server = redis_cluster.servers[2]
+
+    def restart():
+        server.client().save()
+        server.kill()
+        threading.Timer(1.0, server.start).start()
+
+    interrupt(cluster_store, restart)
+    materialize(cluster_store)
+    all_there(cluster_store)
 
 
 def test_a_postgres_connection_that_broke_is_opened_anew(tmp_path, online_config):
@@ -569,8 +640,9 @@ def test_a_postgres_connection_that_broke_is_opened_anew(tmp_path, online_config
 # Settings
 
 
-def test_an_unknown_online_store_is_refused_with_the_three_that_are_known(tmp_path):
-    with pytest.raises(feature_store.StoreError, match=r"'mysql'.*redis://.*postgresql://.*SQLite"):
+def test_an_unknown_online_store_is_refused_with_those_that_are_known(tmp_path):
+    known = r"'mysql'.*redis://.*redis\+cluster://.*postgresql://.*SQLite"
+    with pytest.raises(feature_store.StoreError, match=known):
         feature_store.open_store(FeatureSettings(home=tmp_path, online_store_url="mysql://localhost/x"))
 
 

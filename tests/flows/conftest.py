@@ -1,20 +1,18 @@
 """A small market with the features of the service, a model of it, and a registry with that as champion.
 
-Also what flows run in as processes: a home with features of the generator, and an S3 server.
+Also what flows run in as processes: a home with features of the generator.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from flows import stand_ins
 from flows.gating import gate
 from flows.parameters import CHAMPION
 from flows.settings import CHECKOUT
@@ -134,27 +132,6 @@ def python() -> Command:
         return done.stdout
 
     return run
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[dict[str, str]]:
-    """The variables by which Metaflow and boto3 find an S3 server of this machine."""
-    with stand_ins.s3() as variables:
-        yield variables
-
-
-@pytest.fixture(scope="session")
-def bucket(s3: dict[str, str]) -> Any:
-    """The server's bucket, as boto3 sees it."""
-    import boto3
-
-    return boto3.resource(
-        "s3",
-        endpoint_url=s3["METAFLOW_S3_ENDPOINT_URL"],
-        region_name=s3["AWS_DEFAULT_REGION"],
-        aws_access_key_id=s3["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=s3["AWS_SECRET_ACCESS_KEY"],
-    ).Bucket(stand_ins.BUCKET)
 
 
 @pytest.fixture(scope="session")

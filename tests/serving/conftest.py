@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 from tiny_model import CATALOGUE, write_tiny_model
@@ -76,6 +77,23 @@ class MemoryFeatures:
 @pytest.fixture
 def settings(tmp_path: Path) -> ServingSettings:
     return ServingSettings(home=tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def decisions_url(new_database: Callable[[], str]) -> str:
+    return new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings_of_either(tmp_path: Path, request: pytest.FixtureRequest) -> ServingSettings:
+    """The same with the decisions of rollouts in each kind of database."""
+    if request.param == "sqlite":
+        return ServingSettings(home=tmp_path / "home")
+    url = request.getfixturevalue("decisions_url")
+    with psycopg.connect(url) as server:
+        # Another database for each test would take longer than most of them.
+        server.execute("DROP TABLE IF EXISTS decisions, rollback_request")
+    return ServingSettings(home=tmp_path / "home", decisions_url=url)
 
 
 @pytest.fixture(scope="session")

@@ -294,7 +294,7 @@ def test_a_canary_that_seldon_cannot_bring_up_is_taken_back_with_the_reason(
         # Seldon stays failed in this test, so that taking it back is not confirmed either.
         roll_out(backend, settings)
     assert cluster.patches[-1] == {"v3": 100}
-    assert "no such model" in DecisionLog(settings.run / "decisions.db").read()[1].reasons[0]
+    assert "no such model" in DecisionLog(settings.decisions).read()[1].reasons[0]
 
 
 def test_what_cannot_be_asked_says_what_to_do(

@@ -734,7 +734,7 @@ def test_a_good_canary_is_promoted_and_a_broken_one_taken_back(
     deployment = runtime.applied(served)
     assert deployment is not None and deployment.weights == {"v4": 100}
     assert [predictor.name for predictor in status(served).predictors] == ["v4"]
-    decisions = DecisionLog(served.run / "decisions.db").read()
+    decisions = DecisionLog(served.decisions).read()
     assert [(entry.canary, entry.action) for entry in decisions] == [
         ("v4", "start"),
         ("v4", "start"),
@@ -798,7 +798,7 @@ def test_a_decision_is_written_before_it_is_acted_upon(
     served: ServingSettings, apply: Callable[..., RuntimeState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apply({"v3": 100})
-    log = DecisionLog(served.run / "decisions.db")
+    log = DecisionLog(served.decisions)
     logged: list[str] = []
     real = runtime.apply
 
@@ -817,7 +817,7 @@ def test_a_rollout_that_is_killed_goes_on_where_it_was(
     served: ServingSettings, apply: Callable[..., RuntimeState]
 ) -> None:
     state = apply({"v3": 100})
-    log = DecisionLog(served.run / "decisions.db")
+    log = DecisionLog(served.decisions)
     decided = len(log.read())
     users = [f"user-{number}" for number in range(300)]
     command = [sys.executable, "-m", "serving", "rollout", "--version=4", "--steps=20,60,100", "--again"]

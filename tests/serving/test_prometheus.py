@@ -103,7 +103,7 @@ def test_a_damaged_manifest_hides_the_weights_alone(settings: ServingSettings) -
 
 
 def test_decisions_are_counted_and_the_last_of_each_kind_is_dated(settings: ServingSettings) -> None:
-    log = DecisionLog(settings.run / "decisions.db")
+    log = DecisionLog(settings.decisions)
     for share, action in ((5, Action.START), (5, Action.ROLLBACK), (1, Action.START), (25, Action.START)):
         log.append("v3", "v4", share, action, [])
     decisions = log.read()
@@ -122,7 +122,7 @@ def test_decisions_are_counted_and_the_last_of_each_kind_is_dated(settings: Serv
 
 
 def test_a_canary_has_no_weight_when_its_rollout_has_ended(settings: ServingSettings) -> None:
-    log = DecisionLog(settings.run / "decisions.db")
+    log = DecisionLog(settings.decisions)
     log.append("v3", "v4", 25, Action.ROLLBACK, [])
 
     assert list(rollout_metrics(log.read()))[-1].samples[0].value == 0

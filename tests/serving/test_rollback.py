@@ -14,12 +14,17 @@ from serving.decision_log import Action, DecisionLog
 from serving.manifest import ManifestError, render, save
 from serving.processes import is_locked
 from serving.rollback import Rollback, RollbackError, is_running, possible, rollback
-from serving.rollback_request import ask
+from serving.rollback_request import ask, asked
 from serving.rollout import exclusive, rollout
 from serving.settings import DecisionThresholds, ServingSettings
 
 PATIENCE = 30
 """Seconds until something that must happen counts as not happening."""
+
+
+@pytest.fixture
+def settings(settings_of_either: ServingSettings) -> ServingSettings:
+    return settings_of_either
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def weights(settings: ServingSettings) -> dict[str, int]:
 
 
 def decided(settings: ServingSettings, *entries: tuple[str, str, int, Action]) -> DecisionLog:
-    log = DecisionLog(settings.run / "decisions.db")
+    log = DecisionLog(settings.decisions)
     for champion, canary, share, action in entries:
         log.append(champion, canary, share, action, ["a reason"])
     return log
@@ -76,7 +81,7 @@ def test_a_running_rollout_takes_its_canary_back_when_a_person_says_so(served: S
     assert not outcomes[0].promoted and outcomes[0].reasons == ["by hand: a customer called"]
     assert outcomes[0].figures == {"canary_failed_answers": 0}
     assert weights(served) == {"v3": 100}
-    last = DecisionLog(served.run / "decisions.db").read()[-1]
+    last = DecisionLog(served.decisions).read()[-1]
     assert (last.canary, last.action, last.reasons) == ("v4", "rollback", ["by hand: a customer called"])
     assert not is_running(served)
 
@@ -151,7 +156,7 @@ def test_a_shadow_that_others_have_set_stays(served: ServingSettings) -> None:
 
 def test_what_was_asked_of_an_earlier_rollout_does_not_end_the_next_one(served: ServingSettings) -> None:
     serve(served, {"v3": 100})
-    ask(served, "v4", "asked, and the asker was killed")
+    ask(DecisionLog(served.decisions), "v4", "asked, and the asker was killed")
 
     better = DecisionThresholds(minimum_requests=10)
     assert rollout(4, served, (50, 100), better, lambda *_: (Arm(90, 0), Arm(10, 0))).promoted
@@ -165,7 +170,7 @@ def test_a_rollout_that_does_not_react_is_told(served: ServingSettings) -> None:
     with exclusive(served), pytest.raises(RollbackError, match="has not taken v4 back within"):
         rollback(hasty, "now")
     assert weights(served) == {"v3": 50, "v4": 50}
-    assert not list(served.run.glob("rollback*"))
+    assert asked(DecisionLog(served.decisions), "v4") is None
 
 
 def test_a_champion_without_its_model_is_told_before_anything_happens(settings: ServingSettings) -> None:
@@ -189,6 +194,7 @@ def test_the_command_line_does_the_same(
     served: ServingSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RENTALS_HOME", str(served.home))
+    monkeypatch.setenv("RENTALS_DECISIONS_URL", served.decisions_url)
     serve(served, {"v4": 100})
     decided(served, ("v3", "v4", 50, Action.PROMOTE))
 
@@ -200,6 +206,7 @@ def test_the_command_line_does_the_same(
 
 def test_looking_at_a_lock_takes_none(settings: ServingSettings, tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "none")
+    assert not is_running(settings)
     with exclusive(settings):
         assert is_running(settings)
     assert not is_running(settings)

@@ -1,8 +1,6 @@
 """What a rollout refuses, and what it reads; with real predictors it is tested in test_local_runtime.py."""
 
-import fcntl
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -32,34 +30,13 @@ def test_a_version_without_a_model_is_refused(settings: ServingSettings) -> None
 
     with pytest.raises(ManifestError, match="holds no model"):
         rollout(4, settings)
-    assert not DecisionLog(settings.run / "decisions.db").read()
+    assert not DecisionLog(settings.decisions).read()
 
 
 @pytest.mark.parametrize("steps", [(), (10,), (50, 10, 100), (-1, 100), (100, 100)])
 def test_steps_must_grow_to_100(settings: ServingSettings, steps: tuple[int, ...]) -> None:
     with pytest.raises(RolloutError, match="must grow"):
         rollout(4, settings, steps)
-
-
-def test_a_second_rollout_at_the_same_time_is_refused(settings: ServingSettings) -> None:
-    settings.run.mkdir(parents=True)
-    with (settings.run / "rollout.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-        with pytest.raises(RolloutError, match="another rollout is running"):
-            rollout(4, settings)
-
-
-def test_decisions_are_kept_in_order(tmp_path: Path) -> None:
-    log = DecisionLog(tmp_path / "decisions.db")
-    log.append("v3", "v4", 10, "start", ["10 %"])
-    log.append("v3", "v4", 10, "rollback", ["worse"], {"error_share": 0.5})
-
-    first, second = DecisionLog(tmp_path / "decisions.db").read()
-
-    assert (first.champion, first.canary, first.share, first.action) == ("v3", "v4", 10, "start")
-    assert (second.reasons, second.figures) == (["worse"], {"error_share": 0.5})
-    assert first.at <= second.at
 
 
 def test_arms_are_counted_by_predictor_since_the_step(settings: ServingSettings) -> None:

@@ -3,9 +3,12 @@
 The runtime is stood in for, so that every moment can be tried; test_local_runtime.py has the real one.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from serving import rollout, runtime
@@ -13,6 +16,7 @@ from serving.backend import LocalBackend
 from serving.decision import Arm
 from serving.decision_log import Action, DecisionLog, LoggedDecision
 from serving.manifest import render, save
+from serving.rollout_database import RolloutDatabaseError
 from serving.settings import DecisionThresholds, ServingSettings
 
 STEPS = (0, 10, 50, 100)
@@ -29,7 +33,7 @@ class World:
 
     def __init__(self, settings: ServingSettings, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings, self.dies_at, self._operations = settings, MOMENTS + 1, count()
-        self.log = DecisionLog(settings.run / "decisions.db")
+        self.log = DecisionLog(settings.decisions)
         self.history: list[tuple[str, object]] = []
         append = DecisionLog.append
 
@@ -69,6 +73,11 @@ class World:
             return Arm(900, 0), Arm(100, 100 if failed else 0)
 
         return rollout.rollout(4, self.settings, STEPS, thresholds, arms)
+
+
+@pytest.fixture
+def settings(settings_of_either: ServingSettings) -> ServingSettings:
+    return settings_of_either
 
 
 @pytest.fixture
@@ -167,6 +176,26 @@ def test_a_night_without_a_controller_is_not_the_canarys_fault(
     outcome = rollout.rollout(4, fast, STEPS, thresholds, lambda *_: next(looks, (Arm(900, 0), Arm(100, 0))))
 
     assert outcome.promoted
+
+
+def test_a_rollout_whose_database_went_away_leaves_all_as_it_was_and_goes_on_when_run_again(
+    tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its lock it may not act, not even to take the canary back: another rollout may have begun."""
+    settings = ServingSettings(home=tmp_path / "home", decisions_url=new_database())
+    world = World(settings, monkeypatch)
+
+    def arms(*_: object) -> tuple[Arm, Arm]:
+        with psycopg.connect(settings.decisions_url, autocommit=True) as server:
+            server.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        return Arm(900, 0), Arm(100, 0)
+
+    thresholds = DecisionThresholds(minimum_requests=100)
+    with pytest.raises(RolloutDatabaseError, match="RENTALS_DECISIONS_URL"):
+        rollout.rollout(4, settings, (10, 100), thresholds, arms)
+
+    assert world.weights == {"v3": 90, "v4": 10}
+    assert world.run(worse_at=None).promoted
 
 
 def test_a_shadow_set_by_hand_can_be_rolled_out(world: World) -> None:

@@ -5,14 +5,17 @@ import subprocess
 import time
 from pathlib import Path
 
+import redis
+
+BUS = 10_000
+"""Distance of the port by which the servers of a cluster talk to each other."""
+
 
 class RedisServer:
     """A redis-server that can be killed and started again on its port and folder."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._folder, self._options = folder, ["--save", "", *options]
         self.start()
@@ -34,6 +37,23 @@ class RedisServer:
             assert time.monotonic() < deadline, "redis-server does not answer"
             time.sleep(0.02)
 
+    def client(self) -> redis.Redis:
+        """A client of this server alone, also where it is one of a cluster."""
+        return redis.Redis(port=self.port)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+
+def _free_port() -> int:
+    """A port that is free with the one of the cluster's bus above it."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            try:
+                bus.bind(("127.0.0.1", port + BUS))
+            except (OSError, OverflowError):
+                continue
+            return port
