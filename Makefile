@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 SINCE ?=
 SETTINGS ?=
+TO ?=
+FROM ?=
+REPLACE ?=
 MONTHS ?= 24
 EVIDENTLY ?=
 DRY_RUN ?=
@@ -35,7 +38,7 @@ API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(
 FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down status stream features train search precompute monitor replay-quarantine skew \
+.PHONY: help setup doctor demo up down status stream features train search precompute monitor replay-quarantine skew backup restore \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
   test-fast lint format clean prometheus data-docs control-room deploy-flows lint-deploy images push-images \
   scan-images manifests check-manifests deploy-serving promote scale audit sbom
@@ -89,6 +92,14 @@ data-docs: $(MAIN) ## check the prediction log too, and say where the pages on a
 
 doctor: $(MAIN) ## check each connection, version and permission; SETTINGS=<file> takes those of a file as well
 	@$(RUN) -m flows doctor --settings "$(SETTINGS)"
+
+backup: $(MAIN) ## all that .rentals holds as a new folder in TO=<folder>, while everything runs
+	@[ -n "$(TO)" ] || { echo "say where: make backup TO=<folder on another disk>"; exit 1; }
+	@$(RUN) -m flows backup --to "$(TO)"
+
+restore: $(MAIN) ## bring the backup FROM=<folder> into .rentals; REPLACE=1 sets aside what is there
+	@[ -n "$(FROM)" ] || { echo "say which: make restore FROM=<folder that make backup has printed>"; exit 1; }
+	@$(RUN) -m flows restore --from "$(FROM)" $(if $(REPLACE),--replace)
 
 skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
 	@$(RUN) -m flows skew --since "$(SINCE)"

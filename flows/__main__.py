@@ -3,8 +3,9 @@
 import argparse
 import sys
 import traceback
+from pathlib import Path
 
-from flows.settings import ROOMS
+from flows.settings import ROOMS, FlowSettings
 
 CANNOT_TELL = 2
 """Exit status of `skew` when nothing could be compared: 1 says that there is a skew."""
@@ -48,6 +49,11 @@ def main() -> int:
     bad.add_argument("--table", default="", help="users, rentals or ratings; all of them without it")
     bad.add_argument("--export", metavar="FILE", default="", help="write a table's rows as CSV, to be mended")
     bad.add_argument("--repaired", metavar="FILE", default="", help="take the mended rows of an export")
+    saved = commands.add_parser("backup", help="all that the home holds as a new folder, while it is in use")
+    saved.add_argument("--to", type=Path, required=True, help="folder that gets it, on another disk")
+    restored = commands.add_parser("restore", help="bring a backup into the home")
+    restored.add_argument("--from", dest="folder", type=Path, required=True, help="what backup has printed")
+    restored.add_argument("--replace", action="store_true", help="set aside what the home holds")
     doctor = commands.add_parser("doctor", help="check each connection, version and permission; 1: one fails")
     doctor.add_argument("--settings", metavar="FILE", default="", help="take the settings of a file as well")
     commands.add_parser("data-docs", help="check the prediction log too, and say where the data docs are")
@@ -94,6 +100,12 @@ def main() -> int:
             open_room()
         elif arguments.command == "quarantine":
             _quarantine(arguments.table, arguments.export, arguments.repaired)
+        elif arguments.command == "backup":
+            from flows.backup.make import make
+
+            print(f"backup: {make(FlowSettings().home, arguments.to.absolute())}")
+        elif arguments.command == "restore":
+            _restore(arguments.folder.absolute(), arguments.replace)
         elif arguments.command == "data-docs":
             from flows.log_quality import run as check_log
             from monitoring.settings import MonitoringSettings
@@ -134,8 +146,6 @@ def _deploy(dry_run: bool) -> None:
 
 
 def _quarantine(table: str, export: str, repaired: str) -> None:
-    from pathlib import Path
-
     from feature_repo.settings import FeatureSettings
     from flows import quarantine_replay
     from flows.parameters import ParameterError, one_of
@@ -153,17 +163,26 @@ def _quarantine(table: str, export: str, repaired: str) -> None:
     print("`make features` brings what has landed into the features")
 
 
+def _restore(folder: Path, replace: bool) -> None:
+    from feature_repo.settings import FeatureSettings
+    from flows.backup.restore import restore
+
+    settings = FeatureSettings()
+    about, aside = restore(folder, settings, replace)
+    print(f"{settings.home} is as it was at {about.made_at}; `make up` serves its champion")
+    if aside:
+        print(f"what it held before is in {aside}")
+
+
 def _retrain(why: str, roll_out: bool) -> None:
     from flows import retraining
     from flows.control.training_state import until
-    from flows.settings import FlowSettings
 
     print(retraining.retrain(f"by hand: {why}", until(FlowSettings()), roll_out).conclusion, flush=True)
 
 
 def _retraining(stop: str, go: bool) -> None:
     from flows import retraining
-    from flows.settings import FlowSettings
 
     settings = FlowSettings()
     if stop:

@@ -28,13 +28,16 @@ def serve(version: int) -> "RuntimeState":
 
     Raises:
         RegistryError: it is not the champion yet and has no model card, so it cannot become it.
+        LakeError: the home is half restored, cannot be written to, or has no room.
     """
+    from feature_repo import lake
     from models.card import approval
     from models.registry import CHAMPION, Registry
     from serving import manifest, runtime
     from serving.settings import ServingSettings
 
     settings, registry = ServingSettings(), Registry()
+    lake.check_room(settings.home)
     promotes = CHAMPION not in registry.get(version).aliases
     if promotes:
         registry.card(version)
