@@ -24,6 +24,8 @@ def main() -> int:
     deploy.add_argument("--dry-run", action="store_true", help="only write what would be sent")
     up = commands.add_parser("up", help="serve a version with all the traffic, without training")
     up.add_argument("--version", type=int, help="registered version; the last champion without it")
+    first = commands.add_parser("first", help="prepare the version with which a cluster begins")
+    first.add_argument("--version", type=int, required=True, help="registered version")
     skew = commands.add_parser("skew", help="served features beside recomputed ones; 1: skew, 2: cannot tell")
     skew.add_argument("--since", default="", help="requests before this time (YYYY-MM-DDTHH:MM) are left out")
     bench = commands.add_parser("bench-model", help="the recommender on a split in time, beside its rivals")
@@ -111,6 +113,11 @@ def main() -> int:
             from monitoring.settings import MonitoringSettings
 
             print(f"data docs: {check_log(MonitoringSettings()).as_uri()}")
+        elif arguments.command == "first":
+            from flows.deployment import begin_with
+
+            predictor = begin_with(arguments.version)
+            print(f"{predictor} is the champion: `make deploy-serving VERSION={arguments.version}` serves it")
         elif arguments.command == "doctor":
             from flows.doctor.command import run as examine
 

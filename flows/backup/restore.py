@@ -53,8 +53,13 @@ def restore(folder: Path, settings: FeatureSettings, replace: bool) -> tuple[Abo
                 _move_registry(staged / "mlflow", about.home, home)
             with _nobody_writes(home):
                 half.touch()
-                aside = _set_aside(home)
-                _move_in(staged, home)
+                try:
+                    aside = _set_aside(home)
+                    _move_in(staged, home)
+                except OSError as error:
+                    raise BackupError(
+                        f"{home} is half restored ({error}): stop what writes it and restore again"
+                    ) from error
         finally:
             shutil.rmtree(staged, ignore_errors=True)
         if about.home != str(home) and (home / "feast" / "registry.db").exists():
