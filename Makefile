@@ -31,6 +31,9 @@ VERSION ?=
 MANIFESTS = $(RENTALS_HOME)/manifests
 TRIVY ?= trivy
 ROLLOUT_TIMEOUT ?= 5h
+# What is run on the cluster by hand, and whose settings, account and volumes it gets.
+COMMAND ?=
+OF ?= rollout
 KUBECTL ?= kubectl
 
 API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(json.load(sys.stdin)["api_url"])')
@@ -41,7 +44,7 @@ FUZZ_EXAMPLES ?= 1000
 .PHONY: help setup doctor demo up down status stream features train search precompute monitor replay-quarantine skew backup restore \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
   test-fast lint format clean prometheus data-docs control-room deploy-flows lint-deploy images push-images \
-  scan-images manifests check-manifests deploy-serving promote scale audit sbom
+  scan-images manifests check-manifests deploy-serving promote on-cluster scale audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -190,6 +193,20 @@ promote: | $(TMPDIR) ## roll VERSION=<registered version> out on the cluster by 
 	@serves=$$($(KUBECTL) get seldondeployment rentals --namespace rentals \
 	    --output jsonpath='{.spec.predictors[*].name}') && [ "$$serves" = v$(VERSION) ] || \
 	  { echo "version $(VERSION) was not promoted: $$serves serves; the job's log says why"; exit 1; }
+
+on-cluster: | $(TMPDIR) ## COMMAND='python -m flows …' in a pod of the cluster like that of OF=<rollout|backup>, and its output
+	@[ -n "$$COMMAND" ] || { echo "say what: make on-cluster COMMAND='python -m flows …'"; exit 1; }
+	@command=$$("$(PYTHON)" -c 'import json, os, shlex; print(json.dumps(shlex.split(os.environ["COMMAND"])))') && \
+	  job=by-hand-$$(date +%s) && \
+	  $(KUBECTL) create job $$job --namespace rentals --from cronjob/$(OF) \
+	    --dry-run=client --output yaml > $(TMPDIR)/by-hand.yaml && \
+	  $(KUBECTL) patch --local --filename $(TMPDIR)/by-hand.yaml --type json --output yaml --patch "[{\"op\": \"replace\", \
+	    \"path\": \"/spec/template/spec/containers/0/command\", \"value\": $$command}]" > $(TMPDIR)/job.yaml && \
+	  $(KUBECTL) create --filename $(TMPDIR)/job.yaml && \
+	  $(KUBECTL) wait job/$$job --namespace rentals --timeout $(ROLLOUT_TIMEOUT) \
+	    --for jsonpath='{.status.conditions[?(@.status=="True")].type}' && \
+	  $(KUBECTL) logs job/$$job --namespace rentals && \
+	  [ "$$($(KUBECTL) get job $$job --namespace rentals --output jsonpath='{.status.succeeded}')" = 1 ]
 
 scale: $(MAIN) ## what each part takes at 100 million users, and where it breaks first
 	@$(RUN) -m deploy scale
