@@ -20,6 +20,9 @@ from flows.backup import make as making
 from flows.backup import restore as restoring
 from flows.backup.make import make
 from flows.backup.restore import restore
+from flows.deployment import serve
+from flows.doctor import machine
+from flows.doctor.examination import Ailment
 from monitoring.prediction_log import Feedback, PredictionLog, read_feedback
 from serving.decision_log import Action, DecisionLog
 
@@ -286,6 +289,18 @@ def test_a_restore_that_is_killed_at_any_move_is_known_as_half_and_can_be_repeat
         bring(folder)
         assert content(home) == before
         lake.check_room(home)
+
+
+def test_nothing_serves_or_is_called_well_in_a_half_restored_home(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RENTALS_HOME", str(home))
+    assert str(home) in machine.home()
+    (home / lake.HALF_RESTORED).touch()
+    with pytest.raises(Ailment, match="make restore again"):
+        machine.home()
+    with pytest.raises(lake.LakeError, match="run `make restore` again"):
+        serve(1)
 
 
 def test_a_backup_that_is_killed_leaves_none(
