@@ -200,8 +200,9 @@ on-cluster: | $(TMPDIR) ## COMMAND='python -m flows …' in a pod of the cluster
 	  job=by-hand-$$(date +%s) && \
 	  $(KUBECTL) create job $$job --namespace rentals --from cronjob/$(OF) \
 	    --dry-run=client --output yaml > $(TMPDIR)/by-hand.yaml && \
-	  $(KUBECTL) patch --local --filename $(TMPDIR)/by-hand.yaml --type json --output yaml --patch "[{\"op\": \"replace\", \
-	    \"path\": \"/spec/template/spec/containers/0/command\", \"value\": $$command}]" > $(TMPDIR)/job.yaml && \
+	  $(KUBECTL) patch --local --filename $(TMPDIR)/by-hand.yaml --type json --output yaml \
+	    --patch "[{\"op\": \"add\", \"path\": \"/spec/backoffLimit\", \"value\": 0}, {\"op\": \"replace\", \
+	      \"path\": \"/spec/template/spec/containers/0/command\", \"value\": $$command}]" > $(TMPDIR)/job.yaml && \
 	  $(KUBECTL) create --filename $(TMPDIR)/job.yaml && \
 	  $(KUBECTL) wait job/$$job --namespace rentals --timeout $(ROLLOUT_TIMEOUT) \
 	    --for jsonpath='{.status.conditions[?(@.status=="True")].type}' && \

@@ -205,6 +205,7 @@ def test_a_persons_command_runs_as_a_job_with_the_rollouts_rights(cluster: Path,
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "flows", "rollback", "--why", """it's slow, and "hot\""""]
     assert job["spec"]["template"]["spec"]["serviceAccountName"] == "rollout"
+    assert job["spec"]["backoffLimit"] == 0, "what failed is not done again by itself"
 
 
 @pytest.mark.parametrize(("absent", "created"), [("0", False), ("1", True)])
