@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 SINCE ?=
 SETTINGS ?=
+TO ?=
+FROM ?=
+REPLACE ?=
 MONTHS ?= 24
 EVIDENTLY ?=
 DRY_RUN ?=
@@ -28,6 +31,9 @@ VERSION ?=
 MANIFESTS = $(RENTALS_HOME)/manifests
 TRIVY ?= trivy
 ROLLOUT_TIMEOUT ?= 5h
+# What is run on the cluster by hand, and whose settings, account and volumes it gets.
+COMMAND ?=
+OF ?= rollout
 KUBECTL ?= kubectl
 
 API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(json.load(sys.stdin)["api_url"])')
@@ -35,10 +41,10 @@ API_URL = $(shell $(RUN) -m serving status | $(RUN) -c 'import json, sys; print(
 FUZZ_EXAMPLES ?= 1000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down status stream features train search precompute monitor replay-quarantine skew \
+.PHONY: help setup doctor demo up down status stream features train search precompute monitor replay-quarantine skew backup restore \
   catalogue feast-ui replay refresh bench-features bench-loop bench-model bench-serving bench-drift fuzz test \
   test-fast lint format clean prometheus data-docs control-room deploy-flows lint-deploy images push-images \
-  scan-images manifests check-manifests deploy-serving promote scale audit sbom
+  scan-images manifests check-manifests deploy-serving promote on-cluster scale audit sbom
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -89,6 +95,14 @@ data-docs: $(MAIN) ## check the prediction log too, and say where the pages on a
 
 doctor: $(MAIN) ## check each connection, version and permission; SETTINGS=<file> takes those of a file as well
 	@$(RUN) -m flows doctor --settings "$(SETTINGS)"
+
+backup: $(MAIN) ## all that .rentals holds as a new folder in TO=<folder>, while everything runs
+	@[ -n "$(TO)" ] || { echo "say where: make backup TO=<folder on another disk>"; exit 1; }
+	@$(RUN) -m flows backup --to "$(TO)"
+
+restore: $(MAIN) ## bring the backup FROM=<folder> into .rentals; REPLACE=1 sets aside what is there
+	@[ -n "$(FROM)" ] || { echo "say which: make restore FROM=<folder that make backup has printed>"; exit 1; }
+	@$(RUN) -m flows restore --from "$(FROM)" $(if $(REPLACE),--replace)
 
 skew: setup ## compare served features with recomputed ones; SINCE=<time> for the requests after it
 	@$(RUN) -m flows skew --since "$(SINCE)"
@@ -179,6 +193,21 @@ promote: | $(TMPDIR) ## roll VERSION=<registered version> out on the cluster by 
 	@serves=$$($(KUBECTL) get seldondeployment rentals --namespace rentals \
 	    --output jsonpath='{.spec.predictors[*].name}') && [ "$$serves" = v$(VERSION) ] || \
 	  { echo "version $(VERSION) was not promoted: $$serves serves; the job's log says why"; exit 1; }
+
+on-cluster: | $(TMPDIR) ## COMMAND='python -m flows …' in a pod of the cluster like that of OF=<rollout|backup>, and its output
+	@[ -n "$$COMMAND" ] || { echo "say what: make on-cluster COMMAND='python -m flows …'"; exit 1; }
+	@command=$$("$(PYTHON)" -c 'import json, os, shlex; print(json.dumps(shlex.split(os.environ["COMMAND"])))') && \
+	  job=by-hand-$$(date +%s) && \
+	  $(KUBECTL) create job $$job --namespace rentals --from cronjob/$(OF) \
+	    --dry-run=client --output yaml > $(TMPDIR)/by-hand.yaml && \
+	  $(KUBECTL) patch --local --filename $(TMPDIR)/by-hand.yaml --type json --output yaml \
+	    --patch "[{\"op\": \"add\", \"path\": \"/spec/backoffLimit\", \"value\": 0}, {\"op\": \"replace\", \
+	      \"path\": \"/spec/template/spec/containers/0/command\", \"value\": $$command}]" > $(TMPDIR)/job.yaml && \
+	  $(KUBECTL) create --filename $(TMPDIR)/job.yaml && \
+	  $(KUBECTL) wait job/$$job --namespace rentals --timeout $(ROLLOUT_TIMEOUT) \
+	    --for jsonpath='{.status.conditions[?(@.status=="True")].type}' && \
+	  $(KUBECTL) logs job/$$job --namespace rentals && \
+	  [ "$$($(KUBECTL) get job $$job --namespace rentals --output jsonpath='{.status.succeeded}')" = 1 ]
 
 scale: $(MAIN) ## what each part takes at 100 million users, and where it breaks first
 	@$(RUN) -m deploy scale

@@ -17,13 +17,18 @@ from feature_repo.schema import KEYS, TABLES, TIMES, conform
 MINIMUM_FREE_BYTES = 1_000_000_000
 """Room that a run on 200 thousand ratings needs at most; below it a run would stop half-way."""
 
+HALF_RESTORED = ".half-restored"
+"""File in a home while a backup takes its place; left behind by a kill."""
+
 
 class LakeError(RuntimeError):
     """The lake cannot take or give what was asked; the message names the remedy."""
 
 
 def check_room(home: Path) -> None:
-    """Raise ``LakeError`` if ``home`` cannot be written to or its disk is nearly full."""
+    """Raise ``LakeError`` if ``home`` is half restored, cannot be written to, or its disk is nearly full."""
+    if (home / HALF_RESTORED).exists():
+        raise LakeError(f"{home} is half restored from a backup: run `make restore` again")
     try:
         home.mkdir(parents=True, exist_ok=True)
         probe = home / ".writable"
@@ -53,8 +58,9 @@ def claim(lake: Path, dataset: str) -> None:
             f"the lake at {lake} holds {holds!r}, not {dataset!r}: set RENTALS_HOME to another folder, "
             "or run `make clean` first"
         )
-    lake.mkdir(parents=True, exist_ok=True)
-    (lake / "DATASET").write_text(dataset)
+    if not holds:
+        with durable.writing(lake / "DATASET") as file:
+            file.write(dataset.encode())
 
 
 def dataset_of(lake: Path) -> str:

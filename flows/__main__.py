@@ -3,8 +3,9 @@
 import argparse
 import sys
 import traceback
+from pathlib import Path
 
-from flows.settings import ROOMS
+from flows.settings import ROOMS, FlowSettings
 from flows.settings_file import wrong_values
 
 CANNOT_TELL = 2
@@ -24,6 +25,8 @@ def main() -> int:
     deploy.add_argument("--dry-run", action="store_true", help="only write what would be sent")
     up = commands.add_parser("up", help="serve a version with all the traffic, without training")
     up.add_argument("--version", type=int, help="registered version; the last champion without it")
+    first = commands.add_parser("first", help="prepare the version with which a cluster begins")
+    first.add_argument("--version", type=int, required=True, help="registered version")
     skew = commands.add_parser("skew", help="served features beside recomputed ones; 1: skew, 2: cannot tell")
     skew.add_argument("--since", default="", help="requests before this time (YYYY-MM-DDTHH:MM) are left out")
     bench = commands.add_parser("bench-model", help="the recommender on a split in time, beside its rivals")
@@ -49,6 +52,11 @@ def main() -> int:
     bad.add_argument("--table", default="", help="users, rentals or ratings; all of them without it")
     bad.add_argument("--export", metavar="FILE", default="", help="write a table's rows as CSV, to be mended")
     bad.add_argument("--repaired", metavar="FILE", default="", help="take the mended rows of an export")
+    saved = commands.add_parser("backup", help="all that the home holds as a new folder, while it is in use")
+    saved.add_argument("--to", type=Path, required=True, help="folder that gets it, on another disk")
+    restored = commands.add_parser("restore", help="bring a backup into the home")
+    restored.add_argument("--from", dest="folder", type=Path, required=True, help="what backup has printed")
+    restored.add_argument("--replace", action="store_true", help="set aside what the home holds")
     doctor = commands.add_parser("doctor", help="check each connection, version and permission; 1: one fails")
     doctor.add_argument("--settings", metavar="FILE", default="", help="take the settings of a file as well")
     commands.add_parser("data-docs", help="check the prediction log too, and say where the data docs are")
@@ -99,11 +107,22 @@ def main() -> int:
             open_room()
         elif arguments.command == "quarantine":
             _quarantine(arguments.table, arguments.export, arguments.repaired)
+        elif arguments.command == "backup":
+            from flows.backup.make import make
+
+            print(f"backup: {make(FlowSettings().home, arguments.to.absolute())}")
+        elif arguments.command == "restore":
+            _restore(arguments.folder.absolute(), arguments.replace)
         elif arguments.command == "data-docs":
             from flows.log_quality import run as check_log
             from monitoring.settings import MonitoringSettings
 
             print(f"data docs: {check_log(MonitoringSettings()).as_uri()}")
+        elif arguments.command == "first":
+            from flows.deployment import begin_with
+
+            predictor = begin_with(arguments.version)
+            print(f"{predictor} is the champion: `make deploy-serving VERSION={arguments.version}` serves it")
         elif arguments.command == "doctor":
             from flows.doctor.command import run as examine
 
@@ -139,8 +158,6 @@ def _deploy(dry_run: bool) -> None:
 
 
 def _quarantine(table: str, export: str, repaired: str) -> None:
-    from pathlib import Path
-
     from feature_repo.settings import FeatureSettings
     from flows import quarantine_replay
     from flows.parameters import ParameterError, one_of
@@ -158,10 +175,20 @@ def _quarantine(table: str, export: str, repaired: str) -> None:
     print("`make features` brings what has landed into the features")
 
 
+def _restore(folder: Path, replace: bool) -> None:
+    from feature_repo.settings import FeatureSettings
+    from flows.backup.restore import restore
+
+    settings = FeatureSettings()
+    about, aside = restore(folder, settings, replace)
+    print(f"{settings.home} is as it was at {about.made_at}; `make up` serves its champion")
+    if aside:
+        print(f"what it held before is in {aside}")
+
+
 def _retrain(why: str, roll_out: bool) -> None:
     from flows import retraining
     from flows.control.training_state import until
-    from flows.settings import FlowSettings
 
     print(retraining.retrain(f"by hand: {why}", until(FlowSettings()), roll_out).conclusion, flush=True)
 
@@ -170,7 +197,6 @@ def _retraining(stop: str, go: bool) -> None:
     from flows import retraining
     from flows.brake import stopped
     from flows.retraining_log import log_of
-    from flows.settings import FlowSettings
 
     settings = FlowSettings()
     if stop:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from feature_repo import history
 from feature_repo.settings import FeatureSettings
 from flows.monitored_performance import Served, measure, served_drift
-from flows.monitoring_period import Periods, drift, periods
+from flows.monitoring_period import NothingToCompareError, Periods, drift, periods
 from monitoring.settings import MonitoringSettings
 
 if TYPE_CHECKING:
+    from models.registry import ModelVersion
     from monitoring.drift_report import DriftReport
     from monitoring.performance_report import PerformanceReport
 
@@ -22,6 +24,7 @@ class Look:
     """What is known of the version that serves.
 
     Attributes:
+        until: ratings that arrived before it count.
         performance: what became of its answers.
         served: whether features as served, scores and predicted ratings moved.
         compared: the ratings it was trained on, and those that came after.
@@ -30,6 +33,7 @@ class Look:
         unlisted_limit: the share from which on the catalogue is to be refreshed.
     """
 
+    until: pd.Timestamp
     performance: "PerformanceReport"
     served: Served
     compared: Periods
@@ -57,6 +61,39 @@ class Look:
         return "\n".join(str(each) for each in (self.performance, self.served, self.report.to_text()))
 
 
+def try_look(
+    champion: "ModelVersion | None",
+    until: pd.Timestamp | None,
+    features: FeatureSettings,
+    monitoring: MonitoringSettings,
+) -> tuple[Look | None, str]:
+    """Judge the version that serves, which on the first days of a system cannot be.
+
+    Args:
+        champion: that version, None where there is none yet.
+        until: ratings that arrived before it count; None takes the end of the features.
+        features: where the lake and its log are.
+        monitoring: thresholds, and where the figures are written.
+
+    Returns:
+        What was found and an empty text, or None and why nothing can be judged.
+
+    Raises:
+        LakeError: there are no features, or no rating of before the training.
+    """
+    from flows.gating import catalogue_of
+    from flows.refreshing import same_weights
+
+    if champion is None:
+        return None, "there is no champion yet: nothing to judge"
+    names, border = same_weights(champion), pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
+    until, now = until or history.as_of(features), pd.Timestamp.now("UTC")
+    try:
+        return look(names, border, catalogue_of(champion), until, now, features, monitoring), ""
+    except NothingToCompareError as error:
+        return None, str(error)
+
+
 def look(
     names: Sequence[str],
     trained_until: pd.Timestamp,
@@ -78,13 +115,14 @@ def look(
         monitoring: thresholds, and where the figures are written.
 
     Raises:
-        LakeError: there is no rating before or after the training.
+        NothingToCompareError: no rating has arrived since the training.
+        LakeError: there is none of before it.
     """
     performance = measure(features.lake, names, now, monitoring)
     served = served_drift(features.lake, names, monitoring)
     compared = periods(features, trained_until, until)
     unlisted = compared.unlisted_share(catalogue_of)
-    return Look(performance, served, compared, drift(compared), unlisted, monitoring.unlisted_share)
+    return Look(until, performance, served, compared, drift(compared), unlisted, monitoring.unlisted_share)
 
 
 def drift_file(home: Path) -> Path:

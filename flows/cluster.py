@@ -17,15 +17,16 @@ ON_CLUSTER = "RENTALS_ON_CLUSTER"
 class pod(StepMutator):  # noqa: N801  (a decorator)
     """Where a step's pod differs from those of the other steps."""
 
-    def init(self, gpu: bool = False, hours: float = 2, again: bool = True) -> None:
+    def init(self, gpu: bool = False, hours: float = 2, again: bool = True, account: str = "") -> None:
         """Take what differs.
 
         Args:
             gpu: the step trains, and takes the GPUs of the settings.
             hours: longest life of one attempt.
             again: the step can be repeated.
+            account: its service account, where that of the settings may not do what it does.
         """
-        self.gpu, self.hours, self.again = gpu, hours, again
+        self.gpu, self.hours, self.again, self.account = gpu, hours, again, account
 
     def mutate(self, mutable_step: Any) -> None:
         """Describe the pod where the step becomes one; Metaflow calls it again once it knows."""
@@ -53,7 +54,7 @@ class pod(StepMutator):  # noqa: N801  (a decorator)
             "cpu": settings.cpu,
             "memory": settings.memory,
             "image": settings.image,
-            "service_account": settings.service_account,
+            "service_account": self.account or settings.service_account,
             "secrets": settings.secrets,
             "persistent_volume_claims": {settings.home_claim: str(settings.home)},
             "node_selector": settings.node_selector | (settings.gpu_node_selector if gpu else {}),

@@ -12,6 +12,10 @@ TURN_SECONDS = 60
 """Time between two looks whether another rollout has ended; the pod's own limit ends the wait."""
 
 
+class DeploymentError(RuntimeError):
+    """A version cannot be put where it was asked for; the message names the remedy."""
+
+
 def stage(version: int) -> str:
     """Put a registered version into the Triton model repository, and return the name of its predictor.
 
@@ -29,18 +33,48 @@ def stage(version: int) -> str:
     return triton.predictor_name(version)
 
 
+def begin_with(version: int) -> str:
+    """Prepare the version with which a cluster begins: its model on the shared volume, and its alias.
+
+    A rollout compares with a champion, so that the first one cannot come by it.
+
+    Returns:
+        The name of its predictor.
+
+    Raises:
+        RegistryError: there is no such version, or it has no model card.
+        DeploymentError: another version is the champion.
+    """
+    from models.card import approval
+    from models.registry import CHAMPION, Registry
+
+    registry = Registry()
+    champion = registry.alias(CHAMPION)
+    if champion and champion.version != version:
+        raise DeploymentError(
+            f"version {champion.version} is the champion already: `make promote VERSION={version}` lets the "
+            "other one earn its place"
+        )
+    predictor = stage(version)
+    registry.promote(version, approval(CHAMPION, "by hand", ("the first version of a cluster",)))
+    return predictor
+
+
 def serve(version: int) -> "RuntimeState":
     """Serve one version with all the traffic, and make it the champion.
 
     Raises:
         RegistryError: it is not the champion yet and has no model card, so it cannot become it.
+        LakeError: the home is half restored, cannot be written to, or has no room.
     """
+    from feature_repo import lake
     from models.card import approval
     from models.registry import CHAMPION, Registry
     from serving import manifest, runtime
     from serving.settings import ServingSettings
 
     settings, registry = ServingSettings(), Registry()
+    lake.check_room(settings.home)
     promotes = CHAMPION not in registry.get(version).aliases
     if promotes:
         registry.card(version)

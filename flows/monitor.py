@@ -12,7 +12,8 @@ from flows.settings import ClusterSettings
 class MonitorFlow(FlowSpec):
     """Judge the champion by what became of its answers, and by what has moved since its training.
 
-    1. start: performance from the log, drift of what is served and of new ratings; the card shows them.
+    1. start: performance from the log, drift of what is served and of new ratings; the card shows them. While
+       there is no champion, or nothing new, it says so and the run ends well.
     2. act: an alarm starts the training on all data up to now, and its rollout, if nothing speaks against it;
        a catalogue that lacks what people take is refreshed.
     3. end: say what happened.
@@ -28,36 +29,35 @@ class MonitorFlow(FlowSpec):
     @step
     def start(self):
         """Compare the periods."""
-        import pandas as pd
+        from metaflow.cards import Markdown
 
-        from feature_repo import history
         from feature_repo.settings import FeatureSettings
         from flows import metrics
-        from flows.alarms import drift_file, look, write_drift
+        from flows.alarms import drift_file, try_look, write_drift
         from flows.cards import drift_card
-        from flows.gating import catalogue_of
         from flows.parameters import day
         from flows.performance_card import performance_card
-        from flows.refreshing import same_weights
-        from models.registry import Registry
+        from models.registry import CHAMPION, Registry
         from monitoring.report import drift_chart
         from monitoring.settings import MonitoringSettings
 
-        champion, settings, monitoring = Registry().champion(), FeatureSettings(), MonitoringSettings()
-        border = pd.Timestamp(champion.lineage["trained_until"], tz="UTC")
-        self.last_day, now = day(self.until, "until") or history.as_of(settings), pd.Timestamp.now("UTC")
-        found = look(
-            same_weights(champion), border, catalogue_of(champion), self.last_day, now, settings, monitoring
-        )
-        print(found)
-        write_drift(drift_file(monitoring.home), found)
-        metrics.drift(found.report)
-        metrics.performance(found.performance.watched)
-        self.report, self.performance, self.served = found.report, found.performance, found.served
-        self.reasons, self.outdated = found.alarms, found.outdated
-        chart = drift_chart(found.report, found.compared.reference, found.compared.current)
-        current.card.extend(drift_card(found.report, str(found.compared), chart))
-        current.card.extend(performance_card(found.performance, found.served, champion.metrics.get("rmse")))
+        champion, monitoring = Registry().alias(CHAMPION), MonitoringSettings()
+        found, nothing = try_look(champion, day(self.until, "until"), FeatureSettings(), monitoring)
+        self.reasons, self.outdated, self.report = [], None, None
+        self.conclusion = nothing or "no alarm: nothing to do"
+        if found:
+            print(found)
+            write_drift(drift_file(monitoring.home), found)
+            metrics.drift(found.report)
+            metrics.performance(found.performance.watched)
+            self.report, self.performance, self.served = found.report, found.performance, found.served
+            self.last_day, self.reasons, self.outdated = found.until, found.alarms, found.outdated
+            chart = drift_chart(found.report, found.compared.reference, found.compared.current)
+            current.card.extend(drift_card(found.report, str(found.compared), chart))
+            rmse = champion.metrics.get("rmse")
+            current.card.extend(performance_card(found.performance, found.served, rmse))
+        else:
+            current.card.append(Markdown(nothing))
         self.next(self.act)
 
     @pod(again=False)
@@ -66,7 +66,7 @@ class MonitorFlow(FlowSpec):
         """Train, or refresh the catalogue, where there is a reason."""
         from flows.retraining import refresh, retrain
 
-        self.new_version, self.gate, self.conclusion = None, "", "no alarm: nothing to do"
+        self.new_version, self.gate = None, ""
         done = []
         if self.reasons:
             done.append(retrain("; ".join(self.reasons), self.last_day, self.rollout))

@@ -24,6 +24,10 @@ WATCHED: dict[str, Kind] = {
 """What is compared: the rating, what was rented, why, and by whom."""
 
 
+class NothingToCompareError(lake.LakeError):
+    """No rating has arrived since the champion's training."""
+
+
 @dataclass(frozen=True)
 class Periods:
     """Ratings with the attributes of their user and rental, known before and since ``border``."""
@@ -48,16 +52,22 @@ def periods(settings: FeatureSettings, border: pd.Timestamp, until: pd.Timestamp
     """Read the ratings that arrived before ``border`` and those in ``[border, until)`` from the lake.
 
     Raises:
-        LakeError: there is no rating in one of the periods.
+        NothingToCompareError: there is no rating in the second period.
+        LakeError: there is none in the first one, or a table is missing.
     """
     ratings = lake.read(settings.lake, "ratings", until)
     rows = ratings.merge(lake.read(settings.lake, "rentals"), on="rental_id", how="left")
     rows = rows.merge(lake.read(settings.lake, "users"), on="user_id", how="left")
     earlier = rows["arrived_at"] < border
-    if earlier.all() or not earlier.any():
+    if earlier.all():
+        raise NothingToCompareError(
+            f"no rating has arrived since {border:%Y-%m-%d}, the end of the champion's training: there is "
+            "nothing new to compare; `make features` brings new ratings"
+        )
+    if not earlier.any():
         raise lake.LakeError(
-            f"no ratings on one side of {border:%Y-%m-%d}: there is nothing new to compare; "
-            "bring new ratings by `python flows/features.py run --since ... --until ...` first"
+            f"the lake holds no rating of before {border:%Y-%m-%d}, on which the champion was trained: set "
+            "RENTALS_HOME to the home in which it was, or train another one by `make train`"
         )
     return Periods(reference=rows[earlier], current=rows[~earlier], border=border)
 

@@ -28,7 +28,7 @@ class RolloutFlow(FlowSpec):
     again = Parameter("again", type=bool, default=False, help="try a version that was rolled back before")
 
     @card(type="blank")
-    @pod(hours=48)
+    @pod(hours=48, account=ClusterSettings().rollout_account)
     @step
     def start(self):
         """Roll out."""

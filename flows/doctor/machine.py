@@ -16,7 +16,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from feature_repo.lake import MINIMUM_FREE_BYTES
+from feature_repo.lake import HALF_RESTORED, MINIMUM_FREE_BYTES
 from feature_repo.settings import FeatureSettings
 from flows import settings_file
 from flows.doctor.examination import Ailment, Check
@@ -101,6 +101,8 @@ def memory() -> str:
 def home() -> str:
     """The home, or the folder in which it will be made, takes files and locks, and has room."""
     folder = _standing(Home().home)
+    if (folder / HALF_RESTORED).exists():
+        raise Ailment("half restored from a backup: make restore again")
     with tempfile.TemporaryFile(dir=folder) as probe:
         fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
     free = shutil.disk_usage(folder).free

@@ -124,7 +124,8 @@ CLUSTER = """#!/bin/sh
 echo "$@" >> "$CALLS"
 case "$1 $2" in
   "create job") cat "$JOB" ;;
-  "set env") exec {kubectl} "$@" ;;
+  "set env" | "patch --local") exec {kubectl} "$@" ;;
+  "get job") printf "$SUCCEEDED" ;;
   "get seldondeployment") printf "$SERVES" ;;
   "get --filename") exit $ABSENT ;;
 esac
@@ -191,6 +192,20 @@ def test_promote_asks_for_a_version(cluster: Path, version: str) -> None:
     done, calls = make(cluster, "promote", VERSION=version)
 
     assert done.returncode != 0 and "VERSION=<registered version>" in done.stdout and not calls
+
+
+@pytest.mark.parametrize("succeeded", ["1", ""])
+def test_a_persons_command_runs_as_a_job_with_the_rollouts_rights(cluster: Path, succeeded: str) -> None:
+    command = """python -m flows rollback --why "it's slow, and \\"hot\\"" """
+    done, calls = make(cluster, "on-cluster", COMMAND=command, SUCCEEDED=succeeded)
+
+    assert (done.returncode == 0) is (succeeded == "1"), done.stderr
+    assert [call.split()[0] for call in calls] == ["create", "patch", "create", "wait", "logs", "get"]
+    job = yaml.safe_load((cluster.parent / "tmp" / "job.yaml").read_text())
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "flows", "rollback", "--why", """it's slow, and "hot\""""]
+    assert job["spec"]["template"]["spec"]["serviceAccountName"] == "rollout"
+    assert job["spec"]["backoffLimit"] == 0, "what failed is not done again by itself"
 
 
 @pytest.mark.parametrize(("absent", "created"), [("0", False), ("1", True)])

@@ -11,6 +11,7 @@ from flows.alarms import Look, write_drift
 from flows.monitored_performance import COMPARED, Served, measure, served_drift, table_of
 from flows.monitoring_period import Periods
 from flows.performance_card import performance_card, performance_chart
+from flows.settings import CHECKOUT
 from monitoring.drift import compare
 from monitoring.log_entries import Feedback, Prediction
 from monitoring.performance import COLUMNS
@@ -104,7 +105,7 @@ def report(compared):
 
 @pytest.fixture(scope="module")
 def found(performance, served, compared, report) -> Look:
-    return Look(performance, served, compared, report, unlisted_share=0.01, unlisted_limit=0.05)
+    return Look(NOW, performance, served, compared, report, unlisted_share=0.01, unlisted_limit=0.05)
 
 
 def test_the_figures_of_the_log_are_a_table_in_the_home(performance, settings) -> None:
@@ -148,7 +149,7 @@ def test_no_log_is_no_alarm(report, compared, tmp_path) -> None:
     assert str(nothing) == "no answer is logged: nothing is known of performance"
     assert pd.read_parquet(table_of(home)).empty
     served = served_drift(tmp_path / "lake", ["3"], home)
-    assert Look(nothing, served, compared, report, 0.0, 0.05).alarms == ["drift in purpose"]
+    assert Look(NOW, nothing, served, compared, report, 0.0, 0.05).alarms == ["drift in purpose"]
     assert len(performance_card(nothing, NOTHING_SERVED)) == 2
 
 
@@ -181,3 +182,10 @@ def test_the_card_shows_figures_over_time_and_says_the_alarm(performance, served
     [rows] = chart["datasets"].values()
     assert [row["period"] for row in rows][:2] == ["2026-01-05", "2026-01-12"]
     assert rows[0]["value"] < 0.5 < 1.0 < rows[-1]["value"]
+
+
+@pytest.mark.slow
+def test_on_the_first_day_the_monitoring_flow_ends_well_and_says_why(python, tmp_path) -> None:
+    flow = str(CHECKOUT / "flows" / "monitor.py")
+    said = python(flow, "run", RENTALS_HOME=str(tmp_path / "home"))
+    assert "there is no champion yet: nothing to judge" in said

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 CLUSTER = {
     "RENTALS_CLUSTER_IMAGE": "registry.example/rentals:1",
     "RENTALS_CLUSTER_SERVICE_ACCOUNT": "flows",
+    "RENTALS_CLUSTER_ROLLOUT_ACCOUNT": "rollout",
     "RENTALS_CLUSTER_SECRETS": '["rentals-passwords"]',
     "RENTALS_CLUSTER_VARIABLES": '{"RENTALS_MLFLOW_TRACKING_URI": "http://mlflow"}',
     "RENTALS_CLUSTER_HOME_CLAIM": "shared",
@@ -93,6 +94,19 @@ def test_the_clock_starts_what_nothing_else_does(resources):
         assert clock["workflowSpec"]["workflowTemplateRef"]["name"] == name.removesuffix(".cronworkflow")
 
 
+def test_only_the_step_that_rolls_out_has_the_account_that_may(resources):
+    rolling = {
+        (name, step)
+        for name, resource in resources.items()
+        if resource["kind"] == "WorkflowTemplate"
+        for step, pod in steps(resource).items()
+        if pod["serviceAccountName"] == "rollout"
+    }
+    assert rolling == {
+        (f"{name}.workflowtemplate", "start") for name in ("rolloutflow", "rolloutflow-on-refresh")
+    }
+
+
 def test_every_pod_has_what_the_settings_say(resources):
     pods = [
         pod
@@ -104,7 +118,7 @@ def test_every_pod_has_what_the_settings_say(resources):
     for pod in pods:
         container, environment = pod["container"], variables(pod)
         assert container["image"] == "registry.example/rentals:1"
-        assert pod["serviceAccountName"] == "flows"
+        assert pod["serviceAccountName"] in ("flows", "rollout")
         assert container["envFrom"] == [
             {
                 "configMapRef": None,
@@ -253,7 +267,7 @@ def test_a_run_with_kubernetes_makes_the_same_pods(tmp_path, s3):
     (container,) = pod["containers"]
     environment = {one["name"]: one.get("value") for one in container["env"]}
     assert job["kind"] == "Job"
-    assert (container["image"], pod["serviceAccountName"]) == ("registry.example/rentals:1", "flows")
+    assert (container["image"], pod["serviceAccountName"]) == ("registry.example/rentals:1", "rollout")
     assert environment["RENTALS_HOME"] == "/mnt/rentals"
     assert (
         json.loads(environment["RENTALS_CLUSTER_NODE_SELECTOR"]) == pod["nodeSelector"] == {"pool": "flows"}

@@ -4,7 +4,7 @@ import pytest
 
 from feature_repo import lake
 from feature_repo.settings import FeatureSettings
-from flows.monitoring_period import drift, periods
+from flows.monitoring_period import NothingToCompareError, drift, periods
 
 BORDER = pd.Timestamp("2020-07-01", tz="UTC")
 END = pd.Timestamp("2021-01-01", tz="UTC")
@@ -46,6 +46,14 @@ def test_a_rating_that_became_known_after_the_training_is_new(settings):
     assert "late" not in set(periods(settings, BORDER, BORDER + DAY).current["rating_id"])
 
 
+def test_nothing_new_is_told_apart_from_another_lake(settings):
+    with pytest.raises(NothingToCompareError, match="no rating has arrived since 2021-02-01"):
+        periods(settings, END + 31 * DAY, END + 40 * DAY)
+    with pytest.raises(lake.LakeError, match="set RENTALS_HOME") as other:
+        periods(settings, BORDER - 400 * DAY, END)
+    assert not isinstance(other.value, NothingToCompareError)
+
+
 def test_ratings_after_the_clock_have_not_arrived(settings):
     until = BORDER + pd.Timedelta(days=30)
     assert periods(settings, BORDER, until).current["event_timestamp"].max() < until
@@ -64,8 +72,3 @@ def test_what_moved_is_dated_and_what_is_new_is_named_by_its_rating(settings):
     assert abs(purpose.change.since - BORDER) < 7 * DAY
     assert report.new_rows
     assert {row.label for row in report.new_rows} <= set(compared.current["rating_id"])
-
-
-def test_nothing_new_is_an_error_with_the_remedy(settings):
-    with pytest.raises(lake.LakeError, match=r"nothing new to compare; bring new ratings by"):
-        periods(settings, END, END)

@@ -152,6 +152,17 @@ def test_ids_that_differ_in_case_or_script_are_different(table):
     assert [len(table.of_user(user)) for user in users] == [1] * 5
 
 
+def test_a_set_comes_back_from_a_dump_of_postgresql(new_database, postgres_tool, tmp_path):
+    old, new = new_database(), new_database()
+    table = RecommendationTable(old)
+    table.publish(write_whole(table, "3", 4.5))
+    postgres_tool("pg_dump", "--format=custom", f"--file={tmp_path / 'dump'}", f"--dbname={old}")
+    postgres_tool("pg_restore", "--exit-on-error", f"--dbname={new}", tmp_path / "dump")
+    assert RecommendationTable(new).of_user("u1").equals(table.of_user("u1"))
+    later = write_whole(RecommendationTable(new), "4", 3.5)
+    assert later == 2, "numbers go on, and are never given twice"
+
+
 def test_a_table_travels_to_a_worker_by_its_address(table):
     table.publish(write_whole(table, "3", 3.0))
     assert len(pickle.loads(pickle.dumps(table)).of_user("u7")) == TOP  # noqa: S301

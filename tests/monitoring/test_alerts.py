@@ -199,6 +199,12 @@ def test_each_alert_says_how_bad_it_is_and_where_to_read_on(name: str) -> None:
     assert sections.count(name) == 1
 
 
+def test_the_operators_table_has_each_alert_with_its_severity() -> None:
+    table = (CHECKOUT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\(alerts\.md#(\w+)\) \|.*\| (\w+) \|$", table, re.MULTILINE)
+    assert rows == [(name, name.lower(), rule["labels"]["severity"]) for name, rule in ALERTS.items()]
+
+
 def test_the_dashboard_shows_all_that_is_recorded() -> None:
     dashboard = (CHECKOUT / "monitoring" / "grafana" / "rentals.json").read_text()
     recorded = {rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule}
