@@ -25,6 +25,7 @@ from flows.doctor import machine
 from flows.doctor.examination import Ailment
 from monitoring.prediction_log import Feedback, PredictionLog, read_feedback
 from serving.decision_log import Action, DecisionLog
+from serving.settings import ServingSettings
 
 Restore = Callable[..., Path | None]
 
@@ -63,7 +64,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
         },
     )
     (home / "api-keys").chmod(0o600)
-    DecisionLog(home / "run" / "decisions.db").append("v1", "v2", 5, Action.START, ["a reason"])
+    DecisionLog(ServingSettings(home=home).decisions).append("v1", "v2", 5, Action.START, ["a reason"])
     with closing(sqlite3.connect(home / "retrainings.db")) as database:
         database.execute("PRAGMA journal_mode = WAL")
         with database:

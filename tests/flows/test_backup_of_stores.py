@@ -21,7 +21,7 @@ from feature_repo.stream import inbox
 from feature_repo.stream.database import StreamDatabase
 from flows.backup.make import make
 from flows.backup.restore import restore
-from flows.retraining import Outcome, RetrainingLog
+from flows.retraining_log import Outcome, RetrainingLog
 from models.load import load
 from models.recommendation_table import RecommendationTable
 from models.registry import CHAMPION, Registry
@@ -66,7 +66,9 @@ def fill(home: Path, model: Path) -> str:
         log.record(answer)
         log.feedback(Feedback("q1", "u1", "r1", 5.0, NOW))
     Ledger(home / "lake").refresh()
-    DecisionLog(home / "run" / "decisions.db").append("v1", "v2", 5, Action.ROLLBACK, ["slow"], {"p99": 3.0})
+    DecisionLog(ServingSettings(home=home).decisions).append(
+        "v1", "v2", 5, Action.ROLLBACK, ["slow"], {"p99": 3.0}
+    )
     trainings = RetrainingLog(home / "retrainings.db")
     trainings.begin(pd.Timestamp(NOW), "drift")
     trainings.end(Outcome.REGISTERED, version, "passed")
@@ -117,7 +119,7 @@ def answers(home: Path, key: str, python: Callable[..., str]) -> dict[str, Any]:
         "prediction log": read_predictions(folder).to_dict(),
         "feedback": read_feedback(folder).to_dict(),
         "rewards": ledger.totals(),
-        "decisions": [asdict(one) for one in DecisionLog(home / "run" / "decisions.db").read()],
+        "decisions": [asdict(one) for one in DecisionLog(ServingSettings(home=home).decisions).read()],
         "retrainings": RetrainingLog(home / "retrainings.db").read(),
         "batches": QualityHistory(home / "monitoring" / "quality.db").batches(),
         "stream": seen,
