@@ -30,7 +30,7 @@ class About:
 
     format: int
     home: str
-    """Path of the home, which MLflow and Feast write into their own records."""
+    """Path of the home without links, as MLflow and Feast write it into their own records."""
 
     made_at: str
     git_commit: str

@@ -42,7 +42,7 @@ def make(home: Path, to: Path) -> Path:
         raise BackupError(f"{to} lies in the home itself, and would be lost with it: name another disk")
     if not home.is_dir() or next(files(home), None) is None:
         raise BackupError(f"{home} holds nothing yet: set RENTALS_HOME to the home to back up")
-    about = About(FORMAT, str(home), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", git_commit())
+    about = About(FORMAT, str(home.resolve()), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", git_commit())
     folder = to / f"rentals-{about.made_at.translate({ord(sign): '' for sign in '-:'})}"
     partial = to / f".{folder.name}.partial"
     try:

@@ -42,6 +42,7 @@ def restore(folder: Path, settings: FeatureSettings, replace: bool) -> tuple[Abo
     if status(ServingSettings(home=home)).running:
         raise BackupError(f"what is served uses {home}: `make down` first")
     home.mkdir(parents=True, exist_ok=True)
+    moved = about.home != str(home.resolve())
     with lake.exclusive(home / "restore"):
         half = home / lake.HALF_RESTORED
         if not (replace or half.exists()) and next(files(home), None):
@@ -49,8 +50,8 @@ def restore(folder: Path, settings: FeatureSettings, replace: bool) -> tuple[Abo
         staged = home / STAGED
         try:
             _copy_checked(folder, staged, sums)
-            if about.home != str(home):
-                _move_registry(staged / "mlflow", about.home, home)
+            if moved:
+                _move_registry(staged / "mlflow", Path(about.home), home.resolve())
             with _nobody_writes(home):
                 half.touch()
                 try:
@@ -62,7 +63,7 @@ def restore(folder: Path, settings: FeatureSettings, replace: bool) -> tuple[Abo
                     ) from error
         finally:
             shutil.rmtree(staged, ignore_errors=True)
-        if about.home != str(home) and (home / "feast" / "registry.db").exists():
+        if moved and (home / "feast" / "registry.db").exists():
             # Feast's registry names the lake by its path as well.
             store.register(store.open_store(settings), settings.lake)
         half.unlink()
@@ -112,11 +113,11 @@ def _move_in(staged: Path, home: Path) -> None:
         entry.rename(target)
 
 
-def _move_registry(mlflow: Path, old: str, home: Path) -> None:
-    """Let MLflow's database name its artifacts by the path of ``home``; MLflow has no command for that."""
+def _move_registry(mlflow: Path, old: Path, new: Path) -> None:
+    """Let MLflow's database name its artifacts by the home's new path; MLflow has no command for that."""
     if not (mlflow / "mlflow.db").exists():
         return
-    before, after = (f"{(Path(each) / mlflow.name).as_uri()}/" for each in (old, home))
+    before, after = (f"{(home / mlflow.name).as_uri()}/" for home in (old, new))
     with closing(sqlite3.connect(mlflow / "mlflow.db")) as connection, connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows.alarms import Look, write_drift
+from feature_repo.settings import FeatureSettings
+from flows.alarms import Look, try_look, write_drift
 from flows.monitored_performance import COMPARED, Served, measure, served_drift, table_of
 from flows.monitoring_period import Periods
 from flows.performance_card import performance_card, performance_chart
-from flows.settings import CHECKOUT
+from models.registry import ModelVersion
+from models.settings import ModelSettings
 from monitoring.drift import compare
 from monitoring.log_entries import Feedback, Prediction
 from monitoring.performance import COLUMNS
@@ -184,8 +186,18 @@ def test_the_card_shows_figures_over_time_and_says_the_alarm(performance, served
     assert rows[0]["value"] < 0.5 < 1.0 < rows[-1]["value"]
 
 
-@pytest.mark.slow
-def test_on_the_first_day_the_monitoring_flow_ends_well_and_says_why(python, tmp_path) -> None:
-    flow = str(CHECKOUT / "flows" / "monitor.py")
-    said = python(flow, "run", RENTALS_HOME=str(tmp_path / "home"))
-    assert "there is no champion yet: nothing to judge" in said
+def test_on_the_first_day_there_is_nothing_to_judge_and_no_error(settings, tmp_path) -> None:
+    found, why = try_look(None, None, FeatureSettings(home=tmp_path), settings)
+    assert found is None and why == "there is no champion yet: nothing to judge"
+
+
+def test_in_the_days_after_a_training_there_is_nothing_to_compare_and_no_error(lake, settings) -> None:
+    from feature_repo import lake as tables
+
+    rental = {"rental_id": ["r2"], "category": "x", "listed_at": NOW}
+    tables.append(lake, "rentals", "a batch", pd.DataFrame(rental))
+    tables.append(lake, "users", "a batch", pd.DataFrame({"user_id": ["u1"], "joined_at": NOW}))
+    lineage = {"trained_until": f"{NOW:%Y-%m-%d}"}
+    champion = ModelVersion(3, {}, lineage, ("champion",), ModelSettings(home=settings.home), "a run")
+    found, why = try_look(champion, NOW, FeatureSettings(home=settings.home), settings)
+    assert found is None and why.startswith("no rating has arrived since 2026-06-01")
