@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from feature_repo.schema import RATING_SCALE, SIZE_SCALE
 from feature_repo.stream.events import LONGEST_ID, RatingEvent
@@ -107,7 +107,9 @@ class RecommendedRental(Answer):
 
     category: str | None = None
     area: str | None = None
-    price: float | None = None
+    price: Annotated[float, AfterValidator(lambda price: round(price, 2))] | None = None
+    """Without the further digits that the short numbers of the store have."""
+
     capacity: float | None = None
 
 

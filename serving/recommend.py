@@ -41,6 +41,9 @@ from serving.triton import FILTERED, PAIRS, model_version
 ITEM_FEATURES = ("category", "area", "price", "capacity")
 """Features, after ``rental_``, that tell a person what a recommended rental is."""
 
+NAMED = ("purpose", "size")
+"""What a question may name of the wanted rental, and subjects of reasons."""
+
 RECENT_RENTALS = "user_recent_rentals"
 """The user's feature that lists the latest rentals, a JSON array."""
 
@@ -118,6 +121,8 @@ class Recommender:
             request.without("popularity", error)
             predictor, ranking = POPULARITY, popular
             self._record(request, predictor, inputs, ranking, 0.0)
+        # A model has its view of people who name none, too; to them it would be no reason.
+        unnamed = {name for name in NAMED if getattr(question, name) is None}
         attributes: Sequence[Mapping[str, Any]] = await self._rentals(request, ranking.rental_ids)
         rows = zip(
             ranking.rental_ids,
@@ -139,7 +144,7 @@ class Recommender:
                     rental_id=rental_id,
                     predicted_rating=rating,
                     score=score,
-                    reasons=reasons,
+                    reasons=[reason for reason in reasons if reason.subject not in unnamed],
                     **{name: values[f"rental_{name}"] for name in ITEM_FEATURES},
                 )
                 for rental_id, rating, score, reasons, values in rows

@@ -347,6 +347,19 @@ def test_reasons_come_with_each_recommendation_in_batches_and_filtered(
         assert 1 <= len(factors) <= 3 and factors == sorted(factors, reverse=True) and factors[-1] > 1
 
 
+def test_what_a_question_does_not_name_is_no_reason(
+    served: ServingSettings, memory_features: Any, recommender: RuntimeState
+) -> None:
+    with TestClient(create_app(served, memory_features)) as api:
+        subjects = [
+            {reason["subject"] for item in answer["items"] for reason in item["reasons"]}
+            for question in ({"purpose": "one", "size": 8}, {})
+            if (answer := api.get("/users/u0/recommendations", params={"k": 50, **question}).json())
+        ]
+    assert subjects[0] & {"purpose", "size"}
+    assert subjects[1] and not subjects[1] & {"purpose", "size"}
+
+
 def test_ratings_of_pairs_are_those_of_the_recommendations(
     served: ServingSettings,
     memory_features: Any,
