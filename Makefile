@@ -12,9 +12,11 @@ DRY_RUN ?=
 export RENTALS_HOME ?= $(CURDIR)/.rentals
 export TMPDIR := $(RENTALS_HOME)/tmp
 export ORT_DISABLE_TELEMETRY := 1
+# In a file or a pipe, too, what is printed comes when and in the order in which it is printed.
+export PYTHONUNBUFFERED := 1
 PIP = -m pip install --quiet --no-cache-dir --disable-pip-version-check
 RUN = .venv/bin/python
-# The environments take 3.6 GB with the CPU build of PyTorch; its default build brings some GB more.
+# The environments take 4.4 GB with the CPU build of PyTorch; its default build brings some GB more.
 SETUP_GIGABYTES = 5
 ROOMS = feature_repo models serving monitoring flows deploy
 # The stamps below: an environment is ready when its packages were all installed.

