@@ -68,7 +68,7 @@ status: setup ## what is served, by which version, with which weight
 stream: $(MAIN) ## events of .rentals/stream/inbox into features and the lake, until Ctrl-C
 	@$(RUN) -m feature_repo.stream
 
-features: setup ## ratings of DATA=<file> into online features; without DATA what the lake holds
+features: setup ## ratings of DATA=<file> into online features; without DATA what the lake holds, or the generator
 	@$(RUN) -m flows run features data="$(DATA)"
 
 train: setup ## train, evaluate, export and register a model on what the lake holds

@@ -32,15 +32,13 @@ class FeaturesFlow(FlowSpec):
     @step
     def start(self):
         """Ingest."""
-        from feature_repo import lake
-        from feature_repo.readers import GENERATOR
         from feature_repo.settings import FeatureSettings
-        from flows.ingest import ingest
+        from flows.ingest import ingest, is_wanted
         from flows.parameters import day
 
         settings = FeatureSettings()
         self.ingested = None
-        if self.data or lake.dataset_of(settings.lake) in ("", GENERATOR):
+        if is_wanted(self.data, settings):
             self.ingested = ingest(self.data, day(self.since, "since"), day(self.until, "until"), settings)
             print(self.ingested, *self.ingested.findings, sep="\n")
         else:

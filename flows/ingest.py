@@ -8,6 +8,7 @@ import pandas as pd
 from feature_repo import lake, readers
 from feature_repo.settings import FeatureSettings
 from flows import metrics
+from flows.events import on_argo
 
 if TYPE_CHECKING:
     from monitoring.batch_quality import BatchFigures
@@ -42,6 +43,20 @@ class Ingested:
             for word, part in counts.items()
             if part
         )
+
+
+def is_wanted(data: str, settings: FeatureSettings) -> bool:
+    """Return whether a run of the features flow ingests: without ``data`` only what the generator makes.
+
+    Raises:
+        LakeError: Argo runs it on an empty lake, which the generator's marketplace would fill for good.
+    """
+    held = lake.dataset_of(settings.lake)
+    if not data and not held and on_argo():
+        raise lake.LakeError(
+            "the lake is empty: bring your ratings first, by `python flows/features.py run --data FILE`"
+        )
+    return bool(data) or held in ("", readers.GENERATOR)
 
 
 def ingest(

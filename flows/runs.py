@@ -102,4 +102,4 @@ def _cause(run: Any) -> str:
         for task in step:
             if task.exception is not None:
                 return str(task.exception.exception or task.exception)
-    return "before its first step ended"
+    return "a step was killed, or none began"

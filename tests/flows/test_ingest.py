@@ -9,7 +9,7 @@ from feature_repo import lake
 from feature_repo.readers import SourceError
 from feature_repo.readers.generator import DRIFT_AT
 from feature_repo.settings import FeatureSettings
-from flows.ingest import ingest
+from flows.ingest import ingest, is_wanted
 from monitoring import quarantine
 from monitoring.batch_quality import VolumeError
 from monitoring.expectations import MostlyBadError
@@ -205,3 +205,14 @@ def test_a_batch_of_another_order_of_magnitude_changes_nothing(tmp_path, setting
     with pytest.raises(VolumeError, match=r"400\.0 ratings a day, 3\.0 before"):
         ingest(second, None, None, settings)
     assert len(lake.read(settings.lake, "ratings")) == 3
+
+
+def test_without_data_an_empty_lake_gets_the_generators_marketplace_but_not_by_a_schedule(
+    tmp_path, monkeypatch
+):
+    settings = FeatureSettings(home=tmp_path)
+    assert is_wanted("", settings)
+    monkeypatch.setenv("ARGO_WORKFLOW_TEMPLATE", "featuresflow")
+    with pytest.raises(lake.LakeError, match=r"empty: bring your ratings first, by .*--data FILE"):
+        is_wanted("", settings)
+    assert is_wanted("ratings.json", settings)
