@@ -207,7 +207,7 @@ def local_repository(predictor: Predictor, settings: ServingSettings) -> Path:
             [f"{path} {uri!r} is not on this machine: set RENTALS_MODEL_URI_BASE to its beginning"]
         )
     if not (repository / predictor.graph.name / "config.pbtxt").is_file():
-        remedy = "write it by serving.triton.write_repository, or correct the address"
+        remedy = "`python flows/rollout.py run --version N` writes a registered one; or correct the address"
         raise ManifestError([f"{path}: {repository} holds no model {predictor.graph.name!r}: {remedy}"])
     return repository
 

@@ -1,5 +1,6 @@
 """The command: all checks, a line each."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def run(file: str = "") -> bool:
     Args:
         file: settings that are to hold as well, where the environment does not say otherwise.
     """
+    # What libraries say to programmers would stand between the lines.
+    warnings.simplefilter("ignore")
     well = True
     for finding in examine(_checks(Path(file) if file else None)):
         print(finding, flush=True)
