@@ -19,6 +19,8 @@ RUN = .venv/bin/python
 # The environments take 4.4 GB with the CPU build of PyTorch; its default build brings some GB more.
 SETUP_GIGABYTES = 5
 ROOMS = feature_repo models serving monitoring flows deploy
+# Two processes take the tests file by file, in the order of tests/conftest.py.
+SIDE_BY_SIDE = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # The stamps below: an environment is ready when its packages were all installed.
 MAIN = .venv/.ready
 TRITON = .venvs/triton/.ready
@@ -146,10 +148,10 @@ bench-drift: $(MAIN) ## measure drift statistics beside scipy; EVIDENTLY=<python
 	@$(RUN) -m monitoring.benchmark --evidently "$(EVIDENTLY)"
 
 test: lint setup ## lint and the whole test suite
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest $(SIDE_BY_SIDE)
 
 test-fast: setup ## the tests that start no server, no Spark and no flow
-	@$(RUN) -m pytest -m "not slow"
+	@$(RUN) -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 lint: $(MAIN) lint-deploy ## format, rules and types; images and workflows
 	@$(RUN) -m ruff format --check .

@@ -26,16 +26,43 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 HOME = Path(tempfile.mkdtemp(prefix="rentals-home-"))
 os.environ["RENTALS_HOME"] = str(HOME)
 
+# Spark's jobs are short here: optimizing their machine code and collecting garbage in parallel would cost a
+# third more than it brings.
+SHORT_JOBS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+os.environ["RENTALS_SPARK_CONF"] = json.dumps(
+    {f"spark.{process}.defaultJavaOptions": SHORT_JOBS for process in ("driver", "executor")}
+)
+
 # A test is not timed: on a busy machine any example may take long.
 settings.register_profile("rentals", deadline=None)
 settings.load_profile("rentals")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def home() -> Iterator[Path]:
-    """The suite's RENTALS_HOME; nothing of a user's own .rentals is read or written."""
-    yield HOME
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: the many short ones then fill up whichever worker is free."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home, also that of xdist's controller, which runs no test."""
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def home() -> Path:
+    """The suite's RENTALS_HOME, of each of xdist's workers its own; nobody's .rentals is read or written."""
+    return HOME
+
+
+@pytest.fixture(scope="session", autouse=True)
+def free_ports(worker_id: str) -> None:
+    """Let each worker find other ports free: some seconds pass until a server listens on the one it found."""
+    from serving import ports
+
+    if worker_id != "master":
+        workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        ports.FREE_PORTS = ports.FREE_PORTS[int(worker_id.removeprefix("gw")) :: workers]
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,9 @@ from feature_repo.spark import SparkError, java_home, session
 pytestmark = pytest.mark.slow
 
 PATIENCE_SECONDS = 400
+PROPERTIES = json.loads(os.environ["RENTALS_SPARK_CONF"])
+"""Those with which all tests run Spark."""
+
 COMPUTE = """
 import sys
 import pandas as pd
@@ -64,6 +67,7 @@ class SparkCluster:
             "JAVA_HOME": str(java_home(FeatureSettings(home=folder))),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_DAEMON_JAVA_OPTS": PROPERTIES["spark.driver.defaultJavaOptions"],
             "SPARK_CONF_DIR": str(CHECKOUT / "feature_repo" / "spark_configuration"),
             "TZ": "Asia/Tokyo",
         }
@@ -146,7 +150,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCluster]:
 
 def computing(settings: FeatureSettings, cluster: SparkCluster) -> psutil.Popen:
     """The feature job in a process of its own, as a flow's step is one."""
-    properties = {
+    properties = PROPERTIES | {
         "spark.cores.max": "2",
         "spark.executor.memory": "512m",
         "spark.scheduler.minRegisteredResourcesRatio": "1",
