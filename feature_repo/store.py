@@ -3,10 +3,10 @@
 import importlib
 import logging
 import math
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -46,11 +46,10 @@ def open_store(settings: FeatureSettings) -> "FeatureStore":
     Raises:
         StoreError: the settings name an online store that is not known, or a registry that does not answer.
     """
-    os.environ["RENTALS_HOME"] = str(settings.home)
     from feast import FeatureStore, RepoConfig
 
     file = CHECKOUT / "feature_repo" / "feature_store.yaml"
-    config = yaml.safe_load(os.path.expandvars(file.read_text()))
+    config = yaml.safe_load(Template(file.read_text()).substitute(RENTALS_HOME=settings.home))
     if settings.online_store_url:
         config["online_store"] = _online_store(settings.online_store_url)
     if settings.feast_registry_url:

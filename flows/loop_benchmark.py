@@ -4,7 +4,6 @@ Each stage is the real one, by its flow: the start of a flow's processes is in i
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,10 +79,7 @@ class _Bench:
         """A stream's events, one by one."""
         from feature_repo.benchmark.stream import event_to_online
 
-        home = str(FeatureSettings().home)
         self._note("event_to_feature", event_to_online(FeatureSettings()))
-        # Feast's file reads the home from the environment, where the stream's own lake was put.
-        os.environ["RENTALS_HOME"] = home
 
     def period_to_feature(self) -> None:
         """The whole next period as a batch."""

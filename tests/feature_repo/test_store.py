@@ -181,3 +181,10 @@ def test_what_is_computed_is_registered_with_description_and_owner(computed):
     assert view.owner
     assert all(field.description for field in view.features)
     assert Path(computed.home / "feast" / "registry.db").is_file()
+
+
+def test_opening_a_store_moves_nobody_elses_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RENTALS_HOME", str(tmp_path / "mine"))
+    opened = store.open_store(FeatureSettings(home=tmp_path / "other"))
+    assert opened.config.registry.path == str(tmp_path / "other" / "feast" / "registry.db")
+    assert FeatureSettings().home == tmp_path / "mine"
