@@ -72,8 +72,8 @@ def test_when_it_is_emptied_another_projects_definitions_stay(settings):
     store.register(opened, settings.lake)
     write_a_rental(opened, "gown")
     registry = opened.config.registry.model_dump() | {"registry_type": "sql"}
-    own = {"provider": "local", "offline_store": {"type": "dask"}, "entity_key_serialization_version": 3}
-    other = FeatureStore(config=RepoConfig(project="other", registry=registry, **own))
+    own = {"offline_store": {"type": "dask"}, "online_store": {"path": str(settings.home / "other.db")}}
+    other = FeatureStore(config=RepoConfig(project="other", provider="local", registry=registry, **own))
     other.apply([Project(name="other"), *opened.list_entities()])
 
     theirs = other.registry.list_entities("other")
