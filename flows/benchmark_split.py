@@ -47,10 +47,11 @@ def split_frames(settings: FeatureSettings, data: str, split: pd.Timestamp) -> S
         SourceError, LakeError: the source cannot be read.
         SplitError: no rating lies before the split, or none after it.
     """
-    ratings = whole_history(settings, data)
+    ratings = _landed_ratings(settings, data)
     first, last = ratings["event_timestamp"].min(), ratings["event_timestamp"].max()
     if not first < split <= last:
         raise SplitError(f"the ratings are of {first:%Y-%m-%d} to {last:%Y-%m-%d}: give a --split between")
+    _compute_features(settings)
     events = events_as_of(settings, ratings)
     train = events[events["event_timestamp"] < split].reset_index(drop=True)
     weeks = pd.date_range(end=split, periods=FlowSettings().catalogue_weeks + 1, freq="7D")[:-1]
@@ -65,14 +66,24 @@ def whole_history(settings: FeatureSettings, data: str) -> pd.DataFrame:
     Raises:
         SourceError, LakeError: the source cannot be read.
     """
-    from feature_repo import history, spark, store
+    ratings = _landed_ratings(settings, data)
+    _compute_features(settings)
+    return ratings
+
+
+def _landed_ratings(settings: FeatureSettings, data: str) -> pd.DataFrame:
     from flows.ingest import ingest
 
     print(ingest(data, None, None, settings))
+    return lake.read(settings.lake, "ratings")
+
+
+def _compute_features(settings: FeatureSettings) -> None:
+    from feature_repo import history, spark, store
+
     print(history.compute(settings, lake.clock(settings.lake)))
     spark.session(settings)
     store.register(store.open_store(settings), settings.lake)
-    return lake.read(settings.lake, "ratings")
 
 
 def events_as_of(settings: FeatureSettings, ratings: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,8 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
+from feature_repo import history, lake
+from feature_repo.settings import FeatureSettings
 from flows.benchmark_split import Split, SplitError, split_frames
 from flows.training_benchmark import train_seconds, warm_start
 from tests.flows.conftest import SIZES, UNTIL
@@ -57,8 +59,8 @@ def test_training_is_measured_beside_spark_and_the_implicit_library(frames):
 
 
 def test_a_split_outside_the_history_is_refused_before_anything_is_computed(tmp_path):
-    from feature_repo.settings import FeatureSettings
-
     settings = FeatureSettings(home=tmp_path)
     with pytest.raises(SplitError, match="of 2021-01-01 to 2023-12-31: give a --split between"):
         split_frames(settings, "", pd.Timestamp("2017-07-01", tz="UTC"))
+    with pytest.raises(lake.LakeError, match="no features"):
+        history.as_of(settings)
