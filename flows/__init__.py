@@ -24,6 +24,8 @@ for _name, _value in {
     "METAFLOW_DEFAULT_METADATA": "local",
     "METAFLOW_RUN_MAX_WORKERS": _cores,
     "METAFLOW_RESUME_MAX_WORKERS": _cores,
+    # Unset, its client of S3 keeps what it fetches below the working folder.
+    "METAFLOW_TEMPDIR": str(_home / "tmp"),
     "METAFLOW_HOME": str(_home / "metaflow" / "config"),
     # Metaflow refuses to run for root, who is the only user inside many containers.
     "METAFLOW_USER": _user if _user != "root" else "rentals",
