@@ -46,8 +46,8 @@ def performance_card(
         Markdown("# Performance in service"),
         Markdown(f"**{verdict}**"),
         Markdown(
-            f"{report.answers:,} answers were judged by what users said or rented within "
-            f"{in_words(report.horizon)}; {report.awaited:,} are younger and awaited. Bands are 95 % "
+            f"{report.answers:,} answers, judged by what users said or rented within "
+            f"{in_words(report.horizon)}; {report.awaited:,} of them are younger and awaited. Bands are 95 % "
             "intervals over users. Hollow points are estimates: their labels have not all come."
         ),
     ]
@@ -58,10 +58,13 @@ def performance_card(
                 "on what it would have shown."
             )
         )
+    drawn = set(report.table.dropna(subset="value")["metric"])
     for metric, title in CHARTS.items():
         components += [
             Markdown(f"## {title}"),
-            VegaChart.from_altair_chart(performance_chart(report, metric)),
+            VegaChart.from_altair_chart(performance_chart(report, metric))
+            if metric in drawn
+            else Markdown("No answer has its labels yet."),
         ]
     components += [
         Markdown("## By segment, in the latest period that has labels"),

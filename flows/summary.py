@@ -54,7 +54,9 @@ def _stages(summary: Summary) -> str:
     for stage in summary.stages:
         lines.append(f"{stage['name']:66} {stage['seconds']:7.1f}")
         figures = {name: value for name, value in stage.items() if name not in ("name", "seconds")}
-        lines += [f"    {name}: {_text(value)}" for name, value in figures.items() if value not in ({}, [], ())]
+        lines += [
+            f"    {name}: {_text(value)}" for name, value in figures.items() if value not in ({}, [], ())
+        ]
     lines.append(f"{'from the command to here, starting of processes included':66} {summary.seconds:7.1f}")
     data = summary.data
     lines.append(

@@ -186,6 +186,14 @@ def test_the_card_shows_figures_over_time_and_says_the_alarm(performance, served
     assert rows[0]["value"] < 0.5 < 1.0 < rows[-1]["value"]
 
 
+def test_a_figure_without_labels_is_said_not_drawn(performance, served) -> None:
+    table = performance.table
+    waiting = replace(performance, table=table[table["metric"] != "ndcg_at_10"])
+    rendered = [part.render() for part in performance_card(waiting, served)]
+    assert [part["type"] for part in rendered].count("vegaChart") == 3
+    assert "No answer has its labels yet." in [part.get("source") for part in rendered]
+
+
 def test_on_the_first_day_there_is_nothing_to_judge_and_no_error(settings, tmp_path) -> None:
     found, why = try_look(None, None, FeatureSettings(home=tmp_path), settings)
     assert found is None and why == "there is no champion yet: nothing to judge"
