@@ -13,6 +13,7 @@ from feature_repo import lake, store
 from feature_repo.settings import FeatureSettings
 from flows import deployment
 from flows.brake import stop_file
+from flows.figures import figure
 from flows.parameters import BASELINES, CHAMPION, SCRATCH
 from flows.retraining import stop
 from flows.retraining_log import log_of
@@ -138,17 +139,17 @@ class _Bench:
         first = log.loc[log["model_version"] == str(self._challenger), "timestamp"].min()
         how = f"version {self._challenger} beside the champion, {traffic.requests:,} requests by 2 people"
         self._note(
-            "trained_to_canary", _entry((first - began).total_seconds(), f"{how}, to its first answer")
+            "trained_to_canary", _seconds((first - began).total_seconds(), f"{how}, to its first answer")
         )
         end = "promoted" if outcome.promoted else "rolled back"
-        promoted = _entry((ended - first).total_seconds(), f"{how}; {end}: {'; '.join(outcome.reasons)}")
+        promoted = _seconds((ended - first).total_seconds(), f"{how}; {end}: {'; '.join(outcome.reasons)}")
         self._note("canary_to_promoted", promoted | {"failed_requests": traffic.failed})
 
     @contextmanager
     def _timed(self, name: str, how: str) -> Iterator[None]:
         began = time.monotonic()
         yield
-        self._note(name, _entry(time.monotonic() - began, how))
+        self._note(name, _seconds(time.monotonic() - began, how))
 
     def _note(self, name: str, entry: dict[str, Any]) -> None:
         self.entries[name] = entry
@@ -161,5 +162,5 @@ class _Bench:
         replace_json(FlowSettings().home.parent / "loop.json", self.entries)
 
 
-def _entry(seconds: float, how: str) -> dict[str, Any]:
-    return {"value": round(seconds, 2), "unit": "s", "baseline": None, "ratio": None, "how": how}
+def _seconds(seconds: float, how: str) -> dict[str, Any]:
+    return figure(round(seconds, 2), "s", how)

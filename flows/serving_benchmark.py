@@ -17,6 +17,7 @@ import numpy as np
 
 from feature_repo import lake
 from feature_repo.settings import FeatureSettings
+from flows.figures import figure
 from flows.load_generator import Question, loading, measure
 from flows.parameters import BASELINES
 from flows.runs import start
@@ -134,7 +135,7 @@ class _Bench:
         through = measure(self.state.gateway_url, self._inference(self.gateway_path), 1, REQUESTS)
         how = f"one user's 100 best rentals with reasons, binary tensors, 1 client, {REQUESTS:,} requests"
         return {
-            "triton_direct": {"value": direct, "unit": "ms", "baseline": None, "ratio": None, "how": how},
+            "triton_direct": figure(direct, "ms", how),
             "triton_through_envoy": {
                 "value": through,
                 "unit": "ms",
@@ -164,15 +165,7 @@ class _Bench:
             }
         triton.write_repository(self.model, self.twin, self.settings)
         how = f"as triton_through_envoy, {REQUESTS:,} requests each"
-        return {
-            "triton_settings": {
-                "value": found,
-                "unit": "ms, requests/s",
-                "baseline": None,
-                "ratio": None,
-                "how": how,
-            }
-        }
+        return {"triton_settings": figure(found, "ms, requests/s", how)}
 
     def measured_share(self) -> dict[str, Any]:
         """The share of users that a canary gets, by the answers' header."""
@@ -191,7 +184,7 @@ class _Bench:
             canary = [answer.headers[PREDICTOR_HEADER] == self.twin for answer in answers]
             found[f"{share} %"] = round(100 * float(np.mean(canary)), 2)
         how = f"{COUNTED:,} users at each weight, one request each, told by the answer's header"
-        return {"measured_share": {"value": found, "unit": "%", "baseline": None, "ratio": None, "how": how}}
+        return {"measured_share": figure(found, "%", how)}
 
     def weight_change(self) -> dict[str, Any]:
         """Requests that fail while the weights change all the time."""
@@ -205,13 +198,11 @@ class _Bench:
                 changes += 1
         failed = sum(status != 200 for status in load.statuses)
         return {
-            "weight_change_failed_requests": {
-                "value": failed,
-                "unit": "requests",
-                "baseline": None,
-                "ratio": None,
-                "how": f"of {len(load.statuses):,} inferences through Envoy by 2 clients, {changes} changes",
-            }
+            "weight_change_failed_requests": figure(
+                failed,
+                "requests",
+                f"of {len(load.statuses):,} inferences through Envoy by 2 clients, {changes} changes",
+            )
         }
 
     def kill_recovery(self) -> dict[str, Any]:
@@ -237,14 +228,12 @@ class _Bench:
             seconds = time.perf_counter() - began
         failed = sum(status != 200 for status in users.statuses)
         return {
-            "kill_recovery_seconds": {
-                "value": round(seconds, 2),
-                "unit": "seconds",
-                "baseline": None,
-                "ratio": None,
-                "how": f"kill -9 of one of two Tritons until it answers again; of {len(users.statuses):,} "
+            "kill_recovery_seconds": figure(
+                round(seconds, 2),
+                "seconds",
+                f"kill -9 of one of two Tritons until it answers again; of {len(users.statuses):,} "
                 f"requests of the API's users meanwhile {failed} failed",
-            }
+            )
         }
 
     def rollback(self) -> dict[str, Any]:
@@ -264,14 +253,12 @@ class _Bench:
         first = wrong["timestamp"].min()
         failed = sum(status != 200 for status in users.statuses)
         return {
-            "rollback_seconds": {
-                "value": round((ended - first.to_pydatetime()).total_seconds(), 2),
-                "unit": "seconds",
-                "baseline": None,
-                "ratio": None,
-                "how": f"a version of NaN at 10 %: {len(wrong)} wrong answers, replaced by the champion's;"
+            "rollback_seconds": figure(
+                round((ended - first.to_pydatetime()).total_seconds(), 2),
+                "seconds",
+                f"a version of NaN at 10 %: {len(wrong)} wrong answers, replaced by the champion's;"
                 f" of {len(users.statuses):,} requests {failed} failed",
-            }
+            )
         }
 
     def _recommendation(self, number: int) -> Question:

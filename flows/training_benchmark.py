@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from flows.benchmark_split import Split, SplitError
+from flows.figures import figure
 from flows.settings import CHECKOUT
 from flows.training import feature_columns
 
@@ -39,13 +40,9 @@ def train_seconds(frames: Split) -> dict[str, Any]:
             "how": f"{how}; the recommender with features, weekly catalogues and ratings on one thread; the "
             f"rivals with ids alone, {RANKING['rank']} factors, {os.cpu_count()} threads; Spark ran already",
         },
-        "samples_per_s": {
-            "value": seen / seconds,
-            "unit": "events a second",
-            "baseline": None,
-            "ratio": None,
-            "how": f"{how}, {Hyperparameters().epochs} passes, on {_device()}",
-        },
+        "samples_per_s": figure(
+            seen / seconds, "events a second", f"{how}, {Hyperparameters().epochs} passes, on {_device()}"
+        ),
     }
 
 
