@@ -25,12 +25,11 @@ PARAMETERS = {
     "verbose": -1,
     "num_threads": 1,
     "deterministic": True,
-    "seed": 0,
 }
 """Slow learning, small leaves and random columns: what suits many weak features of noisy ratings."""
 
 
-def predict(train_events: pd.DataFrame, test_events: pd.DataFrame, columns: Columns) -> np.ndarray:
+def predict(train_events: pd.DataFrame, test_events: pd.DataFrame, columns: Columns, seed: int) -> np.ndarray:
     """Predict the ratings of ``test_events`` [events], in the scale of ``train_events``.
 
     It sees every input of the recommender but ids, lists and counts, which trees cannot take; what the counts
@@ -41,6 +40,7 @@ def predict(train_events: pd.DataFrame, test_events: pd.DataFrame, columns: Colu
     """
     import lightgbm
 
+    parameters = PARAMETERS | {"seed": seed}
     names = [*columns.user_numeric, *columns.rental_numeric]
     texts = [*columns.user_strings[1:], *columns.rental_strings[1:]]
     kinds = {name: pd.CategoricalDtype(sorted(train_events[name].dropna().unique())) for name in texts}
@@ -53,11 +53,11 @@ def predict(train_events: pd.DataFrame, test_events: pd.DataFrame, columns: Colu
     late = (times >= times.max() - pd.Timedelta(days=VALIDATION_DAYS)).to_numpy()
     early_data = lightgbm.Dataset(inputs[~late], ratings[~late])
     chosen = lightgbm.train(
-        PARAMETERS,
+        parameters,
         early_data,
         MOST_TREES,
         valid_sets=[lightgbm.Dataset(inputs[late], ratings[late], reference=early_data)],
         callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
     )
-    fitted = lightgbm.train(PARAMETERS, lightgbm.Dataset(inputs, ratings), chosen.best_iteration)
+    fitted = lightgbm.train(parameters, lightgbm.Dataset(inputs, ratings), chosen.best_iteration)
     return np.asarray(fitted.predict(table(test_events)), np.float64)
