@@ -9,7 +9,6 @@ import numpy as np
 from feature_repo.names import RECOMMENDER_REQUEST_FEATURES
 from feature_repo.schema import RATING_SCALE
 from feature_repo.views import size_label
-from serving.messages import Reason
 from serving.online_features import FeatureValues
 
 Inputs = dict[str, float | str | Sequence[str]]
@@ -37,7 +36,8 @@ class Ranking:
     rental_ids: list[str]
     scores: list[float]
     predicted_ratings: list[float]
-    reasons: list[list[Reason]]
+    reasons: list[list[tuple[str, float]]]
+    """Subjects and factors of each rental's reasons, the strongest first."""
 
 
 def model_inputs(user_id: str, purpose: str | None, size: float | None, features: FeatureValues) -> Inputs:
@@ -116,13 +116,13 @@ def _check_values(scores: np.ndarray, ratings: np.ndarray) -> None:
         )
 
 
-def _reasons(outputs: Mapping[str, np.ndarray], shown: np.ndarray) -> list[list[Reason]]:
+def _reasons(outputs: Mapping[str, np.ndarray], shown: np.ndarray) -> list[list[tuple[str, float]]]:
     if any(name not in outputs for name in REASONS):
         return [[] for _ in shown]
     subjects, places, factors = (outputs[name][0] for name in REASONS)
     if not np.isfinite(factors[shown]).all():
         raise ModelAnswerError("factors of reasons are not finite")
     return [
-        [Reason(subject=subject, factor=factor) for subject, factor in zip(*row, strict=True) if subject]
+        [(subject, factor) for subject, factor in zip(*row, strict=True) if subject]
         for row in zip(subjects[places[shown]].tolist(), factors[shown].tolist(), strict=True)
     ]

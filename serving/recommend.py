@@ -23,6 +23,7 @@ from serving.messages import (
     PredictedRating,
     PredictedRatings,
     Question,
+    Reason,
     Recommendations,
     RecommendedRental,
 )
@@ -144,7 +145,11 @@ class Recommender:
                     rental_id=rental_id,
                     predicted_rating=rating,
                     score=score,
-                    reasons=[reason for reason in reasons if reason.subject not in unnamed],
+                    reasons=[
+                        Reason(subject=subject, factor=factor)
+                        for subject, factor in reasons
+                        if subject not in unnamed
+                    ],
                     **{name: values[f"rental_{name}"] for name in ITEM_FEATURES},
                 )
                 for rental_id, rating, score, reasons, values in rows
