@@ -129,7 +129,8 @@ def roll_back(why: str, predictor: str | None = None) -> tuple["Rollback", str]:
     from flows.retraining import lost
     from flows.settings import FlowSettings
     from models.card import approval
-    from models.registry import CHALLENGER, CHAMPION, Registry, RegistryError
+    from models.registry import CHALLENGER, CHAMPION, Registry
+    from models.registry_errors import RegistryError
     from serving.rollback import rollback
     from serving.rollback_request import by_hand
     from serving.settings import ServingSettings

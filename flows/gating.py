@@ -140,7 +140,8 @@ def champion(data: TrainingSet, settings: GateSettings) -> Rival | None:
     """
     from models.checkpoint import CheckpointError
     from models.columns import ColumnError
-    from models.registry import Registry, RegistryError
+    from models.registry import Registry
+    from models.registry_errors import RegistryError
 
     found = Registry().alias(CHAMPION)
     if found is None:

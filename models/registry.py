@@ -1,7 +1,6 @@
 """The registry of trained models: MLflow runs, versions with their lineage, and the aliases that serve."""
 
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from models import card as model_card
 from models.card import Approval, ModelCard
 from models.evaluation import Evaluation
 from models.inference import MODEL_FILE
+from models.registry_errors import NotRegisteredError, RegistryError, asking, keeping
 from models.settings import ModelSettings
 
 # MLflow reads these when it is imported: nothing is reported to anybody, and no bar is drawn into logs.
@@ -39,17 +39,6 @@ REQUIREMENTS = ["onnxruntime", "numpy"]
 
 RUN = "metaflow_run"
 """Key of the lineage that names the run of the flow which trained the version."""
-
-MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-"""MLflow's error codes for a model or version that is not there, and for an alias that is not."""
-
-
-class RegistryError(LookupError):
-    """The registry has no such version or alias, or does not answer; the message names the remedy."""
-
-
-class NotRegisteredError(RegistryError):
-    """The registry answers, and has no such version or alias."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +75,7 @@ class ModelVersion:
         import mlflow
 
         missing = f"version {self.version} has no {name}; train a version again by `make train`"
-        with _asking(self.settings, missing), _keeping(self.settings):
+        with asking(self.settings, missing), keeping(self.settings):
             try:
                 found = mlflow.artifacts.download_artifacts(
                     run_id=self.run_id, artifact_path=name, tracking_uri=self.settings.tracking_uri
@@ -152,7 +141,7 @@ class Registry:
             RegistryError: S3 does not take what is to be kept there; there is no version then.
         """
         version = self._of_run(str(lineage[RUN])) if RUN in lineage else None
-        with _keeping(self.settings):
+        with keeping(self.settings):
             if version is None:
                 new = hyperparameters or {}, files or {}, beside
                 version = self._create(onnx_path, evaluation, lineage, *new)
@@ -174,7 +163,7 @@ class Registry:
             max_results=1,
         ):
             return
-        with _keeping(self.settings), self._run("refused", evaluation, lineage, hyperparameters, files):
+        with keeping(self.settings), self._run("refused", evaluation, lineage, hyperparameters, files):
             pass
 
     def _create(
@@ -241,7 +230,7 @@ class Registry:
             RegistryError: there is none.
         """
         remedy = "train one by `make train`, which says its number"
-        with _asking(self.settings, f"the registry has no version {version}; {remedy}"):
+        with asking(self.settings, f"the registry has no version {version}; {remedy}"):
             found = self._client.get_model_version(self.settings.registered_model, str(version))
             return self._typed(found)
 
@@ -266,7 +255,7 @@ class Registry:
             RegistryError: the registry does not answer.
         """
         try:
-            with _asking(self.settings, f"{alias} points at no version"):
+            with asking(self.settings, f"{alias} points at no version"):
                 found = self._client.get_model_version_by_alias(self.settings.registered_model, alias)
                 return self._typed(found)
         except NotRegisteredError:
@@ -352,37 +341,6 @@ class Registry:
         )
 
 
-@contextmanager
-def _asking(settings: ModelSettings, missing: str) -> Iterator[None]:
-    """Raise NotRegisteredError with ``missing``, or RegistryError with the address and what failed."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in MISSING:
-            raise NotRegisteredError(missing) from error
-        address = re.sub("//[^/@]*@", "//", settings.tracking_uri)
-        raise RegistryError(
-            f"the registry at {address} does not answer: {error.message}; start its server, or correct "
-            "RENTALS_MLFLOW_TRACKING_URI"
-        ) from error
-
-
-@contextmanager
-def _keeping(settings: ModelSettings) -> Iterator[None]:
-    """Raise RegistryError where S3, of which only its own package knows the errors, fails."""
-    try:
-        yield
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("boto3", "botocore"):
-            raise
-        raise RegistryError(
-            f"what runs keep at {settings.artifacts or 'S3'} cannot be written or read: {error}; make the "
-            "bucket, let the account use it, or correct RENTALS_MLFLOW_ARTIFACTS or AWS_ENDPOINT_URL_S3"
-        ) from error
-
-
 def download(uri: str, settings: ModelSettings | None = None) -> Path:
     """Return the ONNX file of a registry address such as ``models:/rental-recommender@champion``.
 
@@ -393,7 +351,7 @@ def download(uri: str, settings: ModelSettings | None = None) -> Path:
 
     settings = settings or ModelSettings()
     mlflow.set_tracking_uri(settings.tracking_uri)
-    with _asking(settings, f"the registry has no {uri}; train one by `make train`"), _keeping(settings):
+    with asking(settings, f"the registry has no {uri}; train one by `make train`"), keeping(settings):
         folder = mlflow.artifacts.download_artifacts(artifact_uri=uri, tracking_uri=settings.tracking_uri)
     return Path(folder) / MODEL_FILE
 

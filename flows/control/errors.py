@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from feature_repo.lake import LakeError
-from models.registry import RegistryError
+from models.registry_errors import RegistryError
 from monitoring.log_files import LogFileError
 from serving import problems
 from serving.backend import ChangedByOthersError, NotAppliedError

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.control.errors import NothingThereError
-from models.registry import Registry, RegistryError
+from models.registry import Registry
+from models.registry_errors import RegistryError
 from monitoring import traffic
 
 

@@ -11,7 +11,7 @@ from feature_repo.settings import FeatureSettings
 from flows import brake, retraining
 from flows.retraining_log import Outcome, Retraining, last_training, log_of
 from flows.settings import FlowSettings
-from models.registry import RegistryError
+from models.registry_errors import RegistryError
 from models.settings import ModelSettings
 
 MOST_TRAININGS = 20

@@ -191,7 +191,8 @@ def test_training_on_stale_features_is_refused(figures, played):
 
 
 def test_a_refused_model_is_a_normal_end_and_no_version(figures, played):
-    from models.registry import Registry, RegistryError
+    from models.registry import Registry
+    from models.registry_errors import RegistryError
     from models.settings import ModelSettings
 
     answer = command(played[0], "-m", "flows", "run", "train", RENTALS_GATE_LEAST_EVENTS="1000000")

@@ -3,7 +3,8 @@
 import pytest
 
 from flows.deployment import DeploymentError, begin_with
-from models.registry import CHALLENGER, NotRegisteredError, Registry
+from models.registry import CHALLENGER, Registry
+from models.registry_errors import NotRegisteredError
 from serving.settings import ServingSettings
 
 pytestmark = pytest.mark.slow

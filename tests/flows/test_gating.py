@@ -11,7 +11,8 @@ from flows.gating import Rival, RivalError, gate, gate_beside
 from flows.parameters import BASELINES, CHAMPION
 from flows.training import publish, split
 from models.checkpoint import FILE
-from models.registry import ModelVersion, RegistryError
+from models.registry import ModelVersion
+from models.registry_errors import RegistryError
 from models.settings import ModelSettings
 from models.window_scores import Window
 from tests.flows.conftest import DAY, SETTINGS, UNTIL, trained

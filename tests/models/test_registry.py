@@ -9,7 +9,8 @@ import pytest
 from models.card import FILES, approval
 from models.export import export
 from models.load import load
-from models.registry import Registry, RegistryError, download
+from models.registry import Registry, download
+from models.registry_errors import RegistryError
 from models.settings import ModelSettings
 
 LINEAGE = {"dataset_hash": "sha256:ab", "feature_service": "recommender_v2", "onnx_max_abs_diff": 2e-6}
