@@ -238,6 +238,8 @@ $(TMPDIR):
 	@mkdir -p "$@" || { echo "cannot write to $(RENTALS_HOME): set RENTALS_HOME to a folder of yours"; exit 1; }
 
 $(MAIN): pyproject.toml constraints.txt | $(TMPDIR)
+	@[ -z "$(DATA)" ] || [ -e "$(DATA)" ] || \
+	  { echo "data file $(DATA) does not exist: correct DATA, or leave it out for generated ratings"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo "Python 3.11 is needed, $(PYTHON) is another: make PYTHON=/path/to/python3.11"; exit 1; }
 	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "Linux on x86-64 is needed, for Triton"; exit 1; }
