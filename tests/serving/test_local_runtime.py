@@ -249,6 +249,21 @@ def test_a_batch_is_answered_and_text_survives(apply: Callable[..., RuntimeState
     assert set(outputs["rental_id"][0]) == {f"r{index}" for index in range(20)}
 
 
+def test_requests_that_come_together_get_each_its_own_answer(apply: Callable[..., RuntimeState]) -> None:
+    state = apply({"v3": 100})
+    asked = [["u0"], ["u1", "x"], ["x"], ["x", "u0", "u1"], ["u1"]]
+
+    def scores(users: list[str]) -> list[list[float]]:
+        response = infer(state, users).raise_for_status()
+        return decode_response(response.content, response.headers)["score"].tolist()
+
+    alone = [scores(users) for users in asked]
+    with ThreadPoolExecutor(10) as pool:
+        together = list(pool.map(scores, asked * 20))
+
+    assert together == alone * 20
+
+
 def test_an_error_of_one_request_is_only_its_own(apply: Callable[..., RuntimeState]) -> None:
     state = apply({"v3": 100})
     body, headers = encode_request(model_inputs("u0", None, None, {}))
@@ -549,7 +564,7 @@ def test_a_feedback_component_that_is_down_costs_the_api_nothing_and_nothing_is_
     served: ServingSettings, apply: Callable[..., RuntimeState]
 ) -> None:
     state = apply({"v3": 100})
-    before = rewards(state)["v3"]
+    before = rewards(state).get("v3", 0)
     pid = pid_of_feedback(served)
     os.killpg(pid, signal.SIGSTOP)
     with RecommenderClient(state.api_url) as client:

@@ -65,21 +65,50 @@ class TritonPythonModel:
         self._outputs = {tensor.name for tensor in self._session.get_outputs()}
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request by itself: what is wrong with one must not fail its neighbours."""
+        """Answer the requests of a batch by one inference, as Triton's own backend does.
+
+        Where that fails each is answered by itself: what is wrong with one must not fail its neighbours.
+        """
+        if len(requests) > 1:
+            try:
+                return self._answer_together(requests)
+            except Exception as error:
+                pb_utils.Logger.log_verbose(f"a batch is taken apart: {type(error).__name__}: {error}")
         return [self._answer(request) for request in requests]
+
+    def _answer_together(self, requests: list[Any]) -> list[Any]:
+        """Run the requests' rows one below the other, and deal the outputs' rows out again."""
+        fed = [self._feeds(request) for request in requests]
+        rows = [len(feeds[self._inputs[0]]) for feeds in fed]
+        together = {name: np.concatenate([feeds[name] for feeds in fed]) for name in self._inputs}
+        results = self._run(sorted(self._outputs), together)
+        if wrong := [name for name, result in results.items() if len(result) != sum(rows)]:
+            raise ValueError(f"{', '.join(wrong)} have not {sum(rows)} rows")
+        ends = np.cumsum(rows)
+        return [
+            self._response(request, {name: result[end - count : end] for name, result in results.items()})
+            for request, count, end in zip(requests, rows, ends, strict=True)
+        ]
 
     def _answer(self, request: Any) -> Any:
         try:
-            given = {tensor.name(): tensor for tensor in request.inputs()}
-            names = [*self._inputs, *(name for name in self._optional if name in given)]
-            feeds = {name: _decode(given[name].as_numpy()) for name in names}
-            wanted = [name for name in request.requested_output_names() if name in self._outputs]
-            results = self._session.run(wanted, feeds)
-            tensors = [
-                pb_utils.Tensor(name, _encode(result)) for name, result in zip(wanted, results, strict=True)
-            ]
+            return self._response(request, self._run(self._wanted(request), self._feeds(request)))
         except Exception as error:
             return pb_utils.InferenceResponse(
                 output_tensors=[], error=pb_utils.TritonError(f"{type(error).__name__}: {error}")
             )
+
+    def _feeds(self, request: Any) -> dict[str, np.ndarray]:
+        given = {tensor.name(): tensor for tensor in request.inputs()}
+        names = [*self._inputs, *(name for name in self._optional if name in given)]
+        return {name: _decode(given[name].as_numpy()) for name in names}
+
+    def _run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(outputs, self._session.run(outputs, feeds), strict=True))
+
+    def _wanted(self, request: Any) -> list[str]:
+        return [name for name in request.requested_output_names() if name in self._outputs]
+
+    def _response(self, request: Any, results: dict[str, np.ndarray]) -> Any:
+        tensors = [pb_utils.Tensor(name, _encode(results[name])) for name in self._wanted(request)]
         return pb_utils.InferenceResponse(output_tensors=tensors)
