@@ -35,7 +35,7 @@ class Question:
 class Connection:
     """HTTP/1.1 over a socket that is kept open.
 
-    ``http.client`` takes five times as long for a question, of the processor that the server wants, too.
+    ``http.client`` takes several times as much of the processor, which the server wants, too.
     """
 
     def __init__(self, url: str) -> None:
