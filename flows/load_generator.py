@@ -78,11 +78,9 @@ class Connection:
     def _written(self, question: Question) -> bytes:
         body = question.body or b""
         headers = {"Host": ":".join(map(str, self._address)), "Content-Length": len(body), **question.headers}
-        lines = [
-            f"{question.method} {question.path} HTTP/1.1",
-            *(f"{name}: {headers[name]}" for name in headers),
-        ]
-        return "\r\n".join([*lines, "", ""]).encode() + body
+        fields = [f"{name}: {value}" for name, value in headers.items()]
+        lines = [f"{question.method} {question.path} HTTP/1.1", *fields, "", ""]
+        return "\r\n".join(lines).encode() + body
 
 
 class _Answer:

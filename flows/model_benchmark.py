@@ -85,22 +85,21 @@ def _of_sizes(frames: Split) -> dict[str, Any]:
             np.mean([one.ndcg for one in by_seed], axis=0),
         )
         gain = scores.ndcg[window.ranked] - rivals.ndcg[window.ranked]
+        ndcg, rival_ndcg = _ndcg(scores, window), _ndcg(rivals, window)
         entries[f"rtr_ndcg10{suffix}"] = {
-            **_ndcg(scores, window),
+            **ndcg,
             "unit": "NDCG@10 over the rentals known at the split, higher is better",
-            "baseline": _ndcg(rivals, window) | {"name": "decayed popularity by purpose"},
-            "ratio": _ndcg(scores, window)["value"] / _ndcg(rivals, window)["value"],
-            "by_seed": [_ndcg(one, window)["value"] for one in by_seed],
+            "baseline": rival_ndcg | {"name": "decayed popularity by purpose"},
+            "ratio": ndcg["value"] / rival_ndcg["value"],
+            "by_seed": [float(one.ndcg[window.ranked].mean()) for one in by_seed],
             "gain_interval": interval(gain, users[window.ranked]),
             "how": f"{int(window.ranked.sum()):,} events from {frames.at:%Y-%m-%d} on, daily catalogues; "
             f"seeds {SEEDS}",
         }
         if step == SIZES["_coarse_size"]:
-            trees = [
-                np.clip(gradient_boosting.predict(frames.train, frames.test, columns, seed), *RATING_SCALE)
-                for seed in SEEDS
-            ]
-            error = np.mean([(one - stars) ** 2 for one in trees], axis=0)
+            trees = [gradient_boosting.predict(frames.train, frames.test, columns, seed) for seed in SEEDS]
+            errors = [(np.clip(predicted, *RATING_SCALE) - stars) ** 2 for predicted in trees]
+            error = np.mean(errors, axis=0)
             rmse = _rmse(scores.squared_error)
             entries["rtr_rmse"] = {
                 "value": rmse,
@@ -114,7 +113,7 @@ def _of_sizes(frames: Split) -> dict[str, Any]:
                 "ratio": rmse / _rmse(error),
                 "by_seed": {
                     "recommender": [_rmse(one.squared_error) for one in by_seed],
-                    "LightGBM": [_rmse((one - stars) ** 2) for one in trees],
+                    "LightGBM": [_rmse(one) for one in errors],
                 },
                 "paired_gain_over_lightgbm": {
                     "mean_squared_error": float((error - scores.squared_error).mean() * POINTS_PER_STAR**2),

@@ -86,13 +86,13 @@ class TritonPythonModel:
             raise ValueError(f"{', '.join(wrong)} have not {sum(rows)} rows")
         ends = np.cumsum(rows)
         return [
-            self._response(request, {name: result[end - count : end] for name, result in results.items()})
+            self._response({name: results[name][end - count : end] for name in self._wanted(request)})
             for request, count, end in zip(requests, rows, ends, strict=True)
         ]
 
     def _answer(self, request: Any) -> Any:
         try:
-            return self._response(request, self._run(self._wanted(request), self._feeds(request)))
+            return self._response(self._run(self._wanted(request), self._feeds(request)))
         except Exception as error:
             return pb_utils.InferenceResponse(
                 output_tensors=[], error=pb_utils.TritonError(f"{type(error).__name__}: {error}")
@@ -109,6 +109,6 @@ class TritonPythonModel:
     def _wanted(self, request: Any) -> list[str]:
         return [name for name in request.requested_output_names() if name in self._outputs]
 
-    def _response(self, request: Any, results: dict[str, np.ndarray]) -> Any:
-        tensors = [pb_utils.Tensor(name, _encode(results[name])) for name in self._wanted(request)]
+    def _response(self, results: dict[str, np.ndarray]) -> Any:
+        tensors = [pb_utils.Tensor(name, _encode(result)) for name, result in results.items()]
         return pb_utils.InferenceResponse(output_tensors=tensors)
